@@ -123,6 +123,8 @@ class App:
                 max_sessions=policy.edge.max_calls,
                 media_timeout=policy.media.timeout,
                 hold_timeout=policy.media.hold_timeout,
+                one_way=policy.media.one_way,
+                one_way_timeout=policy.media.one_way_timeout,
                 max_streams=most_media_sections(policy.edge.max_connections),
             )
         self.plane = self._build_plane(policy)

@@ -12,7 +12,17 @@ from edgesbc.base.errors import WireError
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
-from edgesbc.media.commands import Acknowledge, Delete, MediaError, MediaReply, MediaTimeout, Offer, Refresh, Rollback
+from edgesbc.media.commands import (
+    Acknowledge,
+    Delete,
+    Establish,
+    MediaError,
+    MediaReply,
+    MediaTimeout,
+    Offer,
+    Refresh,
+    Rollback,
+)
 from edgesbc.media.session_table import SessionTable
 from edgesbc.policy.scanners import shipped_scanners
 from edgesbc.routing.table import Route, RoutingTable
@@ -239,7 +249,7 @@ class FuzzEnvironment:
     def _ask_media(self, effect: Media) -> None:
         command = effect.command
         reply = self.table.receive(command, self.now)
-        if reply is None or isinstance(command, Delete | Acknowledge | Refresh | Rollback):
+        if reply is None or isinstance(command, Delete | Acknowledge | Establish | Refresh | Rollback):
             return
         if isinstance(command, Offer):
             self._offered_from[command.session_id, command.offerer] = command.offerer_zone

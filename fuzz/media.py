@@ -24,6 +24,7 @@ from edgesbc.media.commands import (
     Answer,
     Consent,
     Delete,
+    Establish,
     MediaCommand,
     MediaError,
     MediaReply,
@@ -33,6 +34,7 @@ from edgesbc.media.commands import (
 )
 from edgesbc.media.latch import NO_TARGET, AddressScope, MediaTarget, scope_of
 from edgesbc.media.session_table import SessionTable
+from edgesbc.media.side_activity import OneWay
 from edgesbc.sdp.session import parse_session
 from fuzz.recorded import CORE, INTERFACES, PORTS, PUBLIC, RecordedPair, RecordedPorts
 from fuzz.sdp_rewrite import assert_hidden
@@ -79,7 +81,7 @@ class _Plane:
         self._at = 0
         self._now = 0.0
         self.ports = RecordedPorts()
-        self.table = SessionTable(self.ports, INTERFACES)
+        self.table = SessionTable(self.ports, INTERFACES, one_way=OneWay.END)
 
     def _take(self, count: int) -> bytes:
         self._at += count
@@ -110,7 +112,7 @@ class _Plane:
             self.carry_out(Answer(session_id, offerer, answerer, sdp, received_from, final=final), not lines)
         elif kind == 5:
             command = (Delete, Acknowledge, Rollback, Refresh)[names >> 6]
-            self.carry_out(command(session_id, offerer))
+            self.carry_out((Establish if names & 32 else command)(session_id, offerer))
         else:
             self._pass_time(names)
         return True
@@ -127,9 +129,9 @@ class _Plane:
         if isinstance(reply, MediaError):
             assert 400 <= reply.status < 700
             assert self._state() == state_before
-        assert (reply is None) == isinstance(command, Delete | Acknowledge | Refresh | Rollback)
+        assert (reply is not None) == isinstance(command, Offer | Answer)
         self._check_invariants()
-        if isinstance(reply, MediaReply) and not isinstance(command, Delete | Acknowledge | Refresh | Rollback):
+        if isinstance(reply, MediaReply) and isinstance(command, Offer | Answer):
             self._check_reply(command, reply, as_written)
 
     def _check_reply(self, command: Offer | Answer, reply: MediaReply, as_written: bool) -> None:

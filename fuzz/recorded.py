@@ -36,6 +36,10 @@ class RecordedPair:
     def packets(self) -> int:
         return self._packets
 
+    @property
+    def rtp_packets(self) -> int:
+        return self._packets // 2
+
     def arrive(self, packets: int) -> None:
         """Count packets from the peer."""
         self._packets += packets

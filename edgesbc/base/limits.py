@@ -278,6 +278,8 @@ MEDIA_SECTIONS: Final = 4
 takes four sockets. Further ones are rejected."""
 MEDIA_RESERVED_SHARE: Final = 0.1
 """Part of the media ports that only trunks and the private side may open."""
+ONE_WAY_SECONDS: Final = 600
+"""Default of `[media] one_way_timeout`: how long a side may send no RTP, whatever RTCP it sends."""
 MEDIA_HOLD_SECONDS: Final = 1_800
 """Default for how long a call on hold may go without a packet and without a refresh: the session interval that RFC 4028
 recommends."""

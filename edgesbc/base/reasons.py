@@ -50,6 +50,7 @@ class Reason(enum.Enum):
     NO_MEDIA = ("no-media", "the media plane could not anchor the call", 488)
     OPEN_OFFER = ("open-offer", "an earlier offer in the call has no answer yet", 491)
     MEDIA_TIMEOUT = ("media-timeout", "no media packets came for too long", 0)
+    ONE_WAY_MEDIA = ("one-way-media", "one side of the call sends no media", 0)
     FLOW_GONE = ("flow-gone", "the connection to the peer is closed", 480)
     FLOW_MOVED = ("flow-moved", "the messages for a lost connection went by its device's new one", 0)
     OVERLOAD = ("overload", "the edge has too much to do, or a table of it is full", 503)

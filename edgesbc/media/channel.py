@@ -36,7 +36,7 @@ class Channel:
 
     __slots__ = (
         "_clock", "_credit", "_drops", "forward", "is_rtcp", "kernel_filtered", "latch", "opposite", "packets",
-        "receive", "sock",
+        "receive", "rtcp_packets", "sock",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, is_rtcp: bool, drops: Counts, clock: Callable[[], float]) -> None:
@@ -53,6 +53,8 @@ class Channel:
         """Sends a packet of this channel's peer to the peer of :attr:`opposite`."""
         self.packets = 0
         """Packets that came from the peer."""
+        self.rtcp_packets = 0
+        """Of these, RTCP."""
         self._drops = drops
         self._credit = 0
         """Bytes that may be sent to the peer while the target is limited: those that came from it."""
@@ -147,6 +149,8 @@ class Channel:
     def relay(self, data: bytes) -> None:
         """Count a packet of the peer and pass it on."""
         self.packets += 1
+        if 192 <= data[1] <= 223:
+            self.rtcp_packets += 1
         if self.latch.target.limited:
             self._credit += len(data)
         try:

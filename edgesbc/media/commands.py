@@ -17,9 +17,11 @@ __all__ = [
     "Answer",
     "Consent",
     "Delete",
+    "Establish",
     "MediaCommand",
     "MediaError",
     "MediaReply",
+    "MediaSilence",
     "MediaTimeout",
     "Offer",
     "Refresh",
@@ -111,6 +113,15 @@ class Acknowledge:
 
 
 @attrs.frozen
+class Establish:
+    """The call is answered: from now on silence ends the session. Before, nobody has to send: ringing may be heard from
+    the caller's own phone. There is no reply."""
+
+    session_id: str
+    tag: str
+
+
+@attrs.frozen
 class Refresh:
     """A side has refreshed the call without a description (RFC 4028). There is no reply."""
 
@@ -118,7 +129,7 @@ class Refresh:
     tag: str
 
 
-MediaCommand = Offer | Answer | Rollback | Acknowledge | Refresh | Delete
+MediaCommand = Offer | Answer | Establish | Rollback | Acknowledge | Refresh | Delete
 
 
 @attrs.frozen
@@ -141,8 +152,24 @@ class MediaError:
 
 @attrs.frozen
 class MediaTimeout:
-    """The event that a session received no packet for too long. The media plane has ended the session."""
+    """The event that a session received no packet for too long, or too few of one side. The media plane has ended the
+    session."""
 
     session_id: str
     tags: tuple[str, ...]
     """The dialog tags of the sides that have one."""
+    silent: tuple[MediaSilence, ...] = ()
+    """The sides that fell silent; none where both did, or where the longest call is over."""
+
+
+@attrs.frozen
+class MediaSilence:
+    """The event that one side of a session has fallen silent. The session goes on."""
+
+    session_id: str
+    tag: str
+    """The dialog tag of that side."""
+    missing: str
+    """What does not come from it: ``packets``, or ``RTP`` where RTCP may come."""
+    seconds: float
+    """For how long, at least."""

@@ -11,10 +11,11 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.counts import Counts
-from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTimeout
+from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
 from edgesbc.media.session_table import SessionTable
+from edgesbc.media.side_activity import OneWay
 from edgesbc.tasks.containment import Containment
 
 __all__ = ["MediaPlane"]
@@ -28,18 +29,19 @@ class MediaPlane:
     ``addresses`` are the literal addresses to bind, one for each zone; ``ports`` the first and last port of the
     range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they differ;
     ``denied`` prefixes that descriptions from the public zone may not name, and ``inside`` says of an address whether
-    it is of the private side, which they may not name either. ``media_timeout`` and ``hold_timeout`` are in
-    seconds. A session beyond ``max_sessions`` is refused. There are descriptors for ``max_streams`` media sections.
-    ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports internal
-    errors. ``clock`` gives seconds on a monotonic
-    clock, ``random`` floats in [0, 1). Raises :class:`ValueError` for addresses or ports that cannot be used.
+    it is of the private side, which they may not name either. ``media_timeout`` and ``hold_timeout`` are in seconds.
+    ``one_way`` says what happens where one side has sent nothing for ``media_timeout``, or no RTP for
+    ``one_way_timeout``. A session beyond ``max_sessions`` is refused. There are descriptors for ``max_streams`` media
+    sections. ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports
+    internal errors. ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1). Raises
+    :class:`ValueError` for addresses or ports that cannot be used.
     """
 
     def __init__(
         self,
         addresses: Mapping[Zone, str],
         ports: tuple[int, int],
-        on_event: Callable[[MediaTimeout], None] | None = None,
+        on_event: Callable[[MediaTimeout | MediaSilence], None] | None = None,
         *,
         containment: Containment,
         advertise: Mapping[Zone, str] | None = None,
@@ -47,6 +49,8 @@ class MediaPlane:
         inside: Callable[[str], bool] | None = None,
         media_timeout: float = 60.0,
         hold_timeout: float = limits.MEDIA_HOLD_SECONDS,
+        one_way: OneWay = OneWay.OFF,
+        one_way_timeout: float = limits.ONE_WAY_SECONDS,
         max_streams: int | None = None,
         max_sessions: int = limits.MEDIA_SESSIONS,
         clock: Callable[[], float] = trio.current_time,
@@ -55,7 +59,9 @@ class MediaPlane:
         interfaces = build_interfaces(addresses, ports, advertise, denied, inside)
         self._containment = containment
         self._relay = Relay(interfaces, clock, random, containment.fault)
-        self._table = SessionTable(self._relay, interfaces, media_timeout, max_sessions, hold_timeout, max_streams)
+        self._table = SessionTable(
+            self._relay, interfaces, media_timeout, max_sessions, hold_timeout, max_streams, one_way, one_way_timeout
+        )
         self._clock = clock
         self._on_event = on_event
         self._wake_at = -math.inf

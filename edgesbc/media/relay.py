@@ -49,6 +49,10 @@ class PortPair:
     def packets(self) -> int:
         return self.rtp.packets + self.rtcp.packets
 
+    @property
+    def rtp_packets(self) -> int:
+        return self.rtp.packets - self.rtp.rtcp_packets
+
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp.set_target(rtp)
         self.rtcp.set_target(rtcp)
@@ -183,6 +187,8 @@ class Relay:
                         channel.drop("invalid")
                         continue
                     channel.packets += 1
+                    if 192 <= data[1] <= 223:  # RTCP on the port of RTP (RFC 5761 section 4)
+                        channel.rtcp_packets += 1
                     try:
                         channel.forward(data)
                     except OSError as error:

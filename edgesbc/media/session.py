@@ -10,6 +10,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaTarget
+from edgesbc.media.side_activity import SideActivity
 from edgesbc.sdp.session import SessionDescription
 
 __all__ = [
@@ -42,6 +43,10 @@ class MediaPorts(Protocol):
     @property
     def packets(self) -> int:
         """Packets that came from the peer so far, RTP and RTCP together."""
+
+    @property
+    def rtp_packets(self) -> int:
+        """Of these, RTP."""
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         """Take over what signalling says about the peer; the same targets again keep a learned peer."""
@@ -174,8 +179,8 @@ class MediaSession:
     """
 
     __slots__ = (
-        "_open", "active", "counted", "created", "current", "due", "packets", "pending", "previous", "queued",
-        "session_id",
+        "_open", "active", "activity", "counted", "created", "current", "due", "established", "packets", "pending",
+        "previous", "queued", "session_id",
     )  # fmt: skip
 
     def __init__(self, session_id: str, sides: tuple[SessionSide, SessionSide], now: float) -> None:
@@ -190,6 +195,10 @@ class MediaSession:
         self.active = now
         """When the last description or refresh came, or an expiry last found new packets (seconds)."""
         self.packets = 0
+        self.established = False
+        """Whether the call is answered: before, nobody has to send."""
+        self.activity = SideActivity(now), SideActivity(now)
+        """Of each side, since it was answered."""
         self.due: float | None = None
         self.queued: float | None = None
 
@@ -288,16 +297,39 @@ class MediaSession:
         """The streams that are open."""
         return self._open
 
-    def count_packets(self) -> int:
-        """Packets that both sides have sent on all streams so far."""
-        return sum(pair.packets for stream in self._open for pair in stream.pairs)
+    def establish(self, now: float) -> None:
+        """The call is answered."""
+        self.established = True
+        self.expect_media(now)
+
+    def expect_media(self, now: float) -> None:
+        """Both sides have as long to send as after the first description."""
+        for activity in self.activity:
+            activity.begin(now)
+
+    def look(self, now: float) -> None:
+        """Compare the numbers of packets with those of the last look."""
+        total = 0
+        for side, activity in enumerate(self.activity):
+            pairs = [stream.pairs[side] for stream in self._open]
+            packets = sum(pair.packets for pair in pairs)
+            activity.look(packets, sum(pair.rtp_packets for pair in pairs), now)
+            total += packets
+        if total != self.packets:
+            self.packets = total
+            self.active = now
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether a side holds the call: nobody has to send then."""
+        return any(side.held for side in self.current.sides)
 
     def lifetime(self, media_timeout: float, hold_timeout: float) -> float:
         """When the session ends if no more packets come and no side refreshes it (seconds, the plane's clock)."""
         end = self.created + limits.CALL_SECONDS + limits.RING_SECONDS
-        if not self.current.answered:
+        if not self.established:
             return min(end, self.active + limits.RING_SECONDS + media_timeout)
-        if any(side.held for side in self.current.sides):
+        if self.on_hold:
             return min(end, self.active + max(media_timeout, hold_timeout))
         return min(end, self.active + media_timeout)
 

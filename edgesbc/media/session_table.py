@@ -14,9 +14,11 @@ from edgesbc.media.commands import (
     Answer,
     Consent,
     Delete,
+    Establish,
     MediaCommand,
     MediaError,
     MediaReply,
+    MediaSilence,
     MediaTimeout,
     Offer,
     Refresh,
@@ -33,6 +35,7 @@ from edgesbc.media.session import (
     SectionTargets,
     SessionSide,
 )
+from edgesbc.media.side_activity import OneWay, Silence
 from edgesbc.media.targets import is_relayed, media_targets
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
 from edgesbc.sdp.session import SessionDescription, parse_session
@@ -53,8 +56,8 @@ class SessionTable:
     """
 
     __slots__ = (
-        "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_ports", "_sessions", "_streams", "_timeout",
-        "_unreserved", "total",
+        "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_one_way", "_ports", "_rtp_timeout",
+        "_sessions", "_streams", "_timeout", "_unreserved", "total",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +68,8 @@ class SessionTable:
         max_sessions: int | None = None,
         hold_timeout: float = limits.MEDIA_HOLD_SECONDS,
         max_streams: int | None = None,
+        one_way: OneWay = OneWay.OFF,
+        one_way_timeout: float = limits.ONE_WAY_SECONDS,
     ) -> None:
         missing = [zone.value for zone in Zone if zone not in interfaces]
         if missing:
@@ -76,6 +81,8 @@ class SessionTable:
         most = _pairs_for_streams(interfaces)
         most = most if max_streams is None else min(most, max_streams)
         self._unreserved = most - int(most * limits.MEDIA_RESERVED_SHARE)
+        self._one_way = one_way
+        self._rtp_timeout = one_way_timeout
         self._streams = 0
         self._most = limits.MEDIA_SESSIONS if max_sessions is None else max_sessions
         self._sessions: dict[str, list[MediaSession]] = {}
@@ -115,6 +122,9 @@ class SessionTable:
                 self._remove(session)
             elif isinstance(command, Refresh):
                 self._touch(session, now)
+            elif isinstance(command, Establish):
+                session.establish(now)
+                self._touch(session, now)
             elif side is not None:
                 session.acknowledge(side)
         return None
@@ -123,25 +133,39 @@ class SessionTable:
         """When :meth:`expire` is next to be called (seconds), or None while there is no session."""
         return self._deadlines.next()
 
-    def expire(self, now: float) -> list[MediaTimeout]:
-        """End the sessions that received nothing for too long; one event for each.
+    def expire(self, now: float) -> list[MediaTimeout | MediaSilence]:
+        """End the sessions that received nothing for too long, also of one side; one event for each.
 
         Packets are counted and not timed: a session is looked at four times in a ``media_timeout``, and
         ends after that time and at most a quarter more.
         """
-        events: list[MediaTimeout] = []
+        events: list[MediaTimeout | MediaSilence] = []
         for session in self._deadlines.pop_due(now):
-            packets = session.count_packets()
-            if packets != session.packets:
-                session.packets = packets
-                session.active = now
-            if now >= session.lifetime(self._timeout, self._hold_timeout):
+            session.look(now)
+            ended = now >= session.lifetime(self._timeout, self._hold_timeout)
+            silent = () if ended else self._silent_sides(session, now)
+            if ended or (silent and self._one_way is OneWay.END):
                 self._remove(session)
                 tags = tuple(side.tag for side in session.sides if side.tag)
-                events.append(MediaTimeout(session.session_id, tags))
+                events.append(MediaTimeout(session.session_id, tags, silent))
             else:
+                events += silent
                 self._watch(session, now)
         return events
+
+    def _silent_sides(self, session: MediaSession, now: float) -> tuple[MediaSilence, ...]:
+        """The sides that have fallen silent, and were not reported yet: those of an answered session that is not on
+        hold, whose sides both have to send."""
+        if self._one_way is OneWay.OFF or not session.established or session.on_hold:
+            return ()
+        silent = []
+        for side, activity in zip(session.sides, session.activity, strict=True):
+            missing = activity.silence(self._timeout, self._rtp_timeout, now)
+            if missing is not None and not activity.reported:
+                activity.reported = True
+                seconds = self._timeout if missing is Silence.PACKETS else self._rtp_timeout
+                silent.append(MediaSilence(session.session_id, side.tag, missing.value, seconds))
+        return tuple(silent)
 
     def close(self) -> None:
         """End every session without an event."""
@@ -191,6 +215,7 @@ class SessionTable:
         if not relayed and any(media.port for media in description.media):
             raise WireError("the answer has no section that can be relayed", 488)
         session.answer(SessionSide(answer.answerer, zone, description, targets), answer.final)
+        session.expect_media(now)
         self._count_streams(session)
         self._touch(session, now)
         state = session.current

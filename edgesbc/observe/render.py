@@ -22,6 +22,7 @@ _EVENTS = {
     Reason.BAN: "penalised",
     Reason.POLICY: "noted policy",
     Reason.MEDIA_TIMEOUT: "ended",
+    Reason.ONE_WAY_MEDIA: "noted silence in",
     Reason.DURATION: "ended",
     Reason.SET_UP_TIMEOUT: "ended",
 }

@@ -15,6 +15,7 @@ from edgesbc.base.address import Source, Transport, Zone, split_host_port
 from edgesbc.base.validation import at_most, between, described, matching, one_of, prefixes
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
+from edgesbc.media.side_activity import OneWay
 from edgesbc.policy.structure import STRUCTURE
 from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.table import Route
@@ -270,6 +271,12 @@ class MediaSettings:
         default=float(limits.MEDIA_HOLD_SECONDS), validator=between(60, limits.CALL_SECONDS, "seconds")
     )
     """The same for a call on hold, which a refresh of the session (RFC 4028) keeps as well."""
+    one_way: OneWay = OneWay.END
+    """What happens to a call of which only one side sends."""
+    one_way_timeout: float = attrs.field(
+        default=float(limits.ONE_WAY_SECONDS), validator=between(60, limits.CALL_SECONDS, "seconds")
+    )
+    """Seconds for which a side may send no RTP, although it sends RTCP."""
 
 
 @attrs.frozen

@@ -217,6 +217,7 @@ class Calls:
                 if other is not lease:
                     other.release()
             call.state = CallState.ESTABLISHED
+            self._media.establish(call)
             call.flows_changed()
             call.invite = None
             if call.source is not None:
@@ -267,9 +268,12 @@ class Calls:
         """The legs of a call have changed, or its state."""
         self.of_connections.update(call)
 
-    def hang_up(self, call: Call, reason: Reason, now: float) -> None:
-        """BYE to both sides (RFC 3261 section 15.1.1), and end the call."""
-        self._effects.record(now, reason, call.caller.flow, call.call_id, "the edge ended the call")
+    def hang_up(
+        self, call: Call, reason: Reason, now: float, detail: str = "the edge ended the call", flow: Flow | None = None
+    ) -> None:
+        """BYE to both sides (RFC 3261 section 15.1.1), and end the call. ``flow`` is that of the side which is the
+        cause, by default the caller's."""
+        self._effects.record(now, reason, call.caller.flow if flow is None else flow, call.call_id, detail)
         callee = call.callee
         if call.state is CallState.ESTABLISHED and callee is not None:
             self._byes.bye(call.call_id, callee, call.caller, reason, now)

@@ -28,7 +28,7 @@ from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
-from edgesbc.media.commands import MediaError, MediaReply, MediaTimeout
+from edgesbc.media.commands import MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
@@ -39,6 +39,7 @@ from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.keep_alives import NO_KEEP_ALIVES, KeepAliveSettings
 from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
+from edgesbc.signalling.media_client import silent_side
 from edgesbc.signalling.null_tags import named_tags_of_request, named_tags_of_response
 from edgesbc.signalling.received_messages import ReceivedMessages
 from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
@@ -327,11 +328,19 @@ class Edge:
         self.parts.media.replied(cookie, reply, now)
         return self._effects.take()
 
-    def media_event(self, event: MediaTimeout, now: float) -> list[Effect]:
-        """A media session ended because no packet came for too long: so does its call."""
+    def media_event(self, event: MediaTimeout | MediaSilence, now: float) -> list[Effect]:
+        """A media session ended because no packet came for too long: so does its call. Or one side of it has fallen
+        silent, which is recorded."""
         call = self._calls.of_media(event.session_id)
         if call is not None and call.state is CallState.ESTABLISHED:
-            self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
+            if isinstance(event, MediaSilence):
+                flow, detail = silent_side(call, event)
+                self._effects.record(now, Reason.ONE_WAY_MEDIA, flow, call.call_id, detail)
+            elif event.silent:
+                flow, detail = silent_side(call, *event.silent)
+                self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now, detail, flow)
+            else:
+                self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
         return self._effects.take()
 
     # --- time --------------------------------------------------------------------------------------------

@@ -13,22 +13,24 @@ from edgesbc.media.commands import (
     Answer,
     Consent,
     Delete,
+    Establish,
     MediaCommand,
     MediaError,
     MediaReply,
+    MediaSilence,
     Offer,
     Refresh,
     Rollback,
 )
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling.call import Call
+from edgesbc.signalling.call import Call, CallState
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Media
 from edgesbc.signalling.open_offer import OpenOffer
 from edgesbc.sip.machines import T1
 from edgesbc.sip.message import Message
 
-__all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "has_sdp", "hides_sdp"]
+__all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "has_sdp", "hides_sdp", "silent_side"]
 
 MediaCallback = Callable[[bytes | MediaError, float], None]
 """Called with the description for the other side, or why there is none, and the time (seconds)."""
@@ -145,6 +147,12 @@ class MediaClient:
             self._cookie += 1
             self._effects.emit(Media(self._cookie, Acknowledge(call.media_id, tag)))
 
+    def establish(self, call: Call) -> None:
+        """The call is answered."""
+        if call.anchored:
+            self._cookie += 1
+            self._effects.emit(Media(self._cookie, Establish(call.media_id, call.caller.tag)))
+
     def refresh(self, call: Call, tag: str) -> None:
         """A side has refreshed the call without SDP (RFC 4028)."""
         if call.anchored:
@@ -155,8 +163,11 @@ class MediaClient:
         self._cookie += 1
         pending = self._pending[self._cookie] = PendingMediaReply(self, self._cookie, callback)
         self._deadlines.schedule(pending, now + limits.MEDIA_REPLY_SECONDS)
-        call.anchored = True
         self._effects.emit(Media(self._cookie, command))
+        if not call.anchored:
+            call.anchored = True
+            if call.state is CallState.ESTABLISHED:
+                self.establish(call)
 
     def replied(self, cookie: int, reply: MediaReply | MediaError, now: float) -> None:
         """Take the media plane's reply; one that is late or comes twice is ignored."""
@@ -189,6 +200,17 @@ def _consent(call: Call, tag: str, sender: Flow, standing: Standing) -> Consent:
         return Consent.ANY
     call.limited = tag
     return Consent.NONE if standing is Standing.UNPROVEN else Consent.SOURCE
+
+
+def silent_side(call: Call, *events: MediaSilence) -> tuple[Flow, str]:
+    """The flow of a side that has fallen silent, and what an operator reads of it."""
+    callee, event = call.callee, events[0]
+    is_callee = callee is not None and event.tag == callee.tag
+    flow = callee.flow if callee is not None and is_callee else call.caller.flow
+    if len(events) > 1:
+        return flow, f"no {event.missing} from both sides for {event.seconds:g} s"
+    name = "callee" if is_callee else "caller"
+    return flow, f"no {event.missing} from the {name} for {event.seconds:g} s, the other side sends"
 
 
 def has_sdp(message: Message) -> bool:

@@ -18,7 +18,7 @@ from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
-from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaTimeout
+from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Penalise, Record, Send
 from edgesbc.sip.delivery import SendFailure
@@ -252,7 +252,7 @@ class SignallingPlane:
         """The resolver has new addresses for the host name of destinations."""
         self.carry_out(self._guarded("names", lambda: self.edge.resolved(place, targets, trio.current_time())))
 
-    def media_event(self, event: MediaTimeout) -> None:
+    def media_event(self, event: MediaTimeout | MediaSilence) -> None:
         self.carry_out(self._guarded("media event", lambda: self.edge.media_event(event, trio.current_time())))
 
     # --- effects -----------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@ from support.media import CORE, PUBLIC, RecordedPorts, TableHarness, answer, off
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import MediaTimeout, Refresh
+from edgesbc.media.commands import Establish, MediaSilence, MediaTimeout, Refresh
 from edgesbc.media.latch import NO_TARGET, build_interfaces
 from edgesbc.media.session_table import SessionTable
+from edgesbc.media.side_activity import OneWay
 
 VIDEO = "m=video 4002 RTP/AVP 99\r\n"
 CALLER, CALLEE = "198.51.100.1", "10.0.0.11"
@@ -284,6 +285,7 @@ def test_a_silent_session_ends_with_an_event():
     harness = TableHarness(media_timeout=60.0)
     harness.ok(first_offer())
     harness.ok(answer("c", "a", "b", sdp(CALLEE)), 10.0)
+    harness.table.receive(Establish("c", "a"), 10.0)
     assert run_until(harness, 10.0, 69.0) == []
     ((when, event),) = run_until(harness, 69.0, 1000.0)
     assert event == MediaTimeout("c", ("a", "b"))
@@ -296,6 +298,7 @@ def test_packets_keep_a_session_alive():
     harness = TableHarness(media_timeout=60.0)
     offered = harness.ok(first_offer())
     harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    harness.table.receive(Establish("c", "a"), 0.0)
     for now in range(0, 600, 10):
         harness.facing(Zone.CORE, offered).packets += 1
         assert run_until(harness, float(now), float(now)) == []
@@ -338,7 +341,102 @@ def on_hold(direction, hold_timeout=600.0):
     harness.ok(answer("c", "a", "b", sdp(CALLEE)))
     harness.ok(first_offer(sdp=sdp(CALLER, audio=f"a={direction}\r\n"), answerer="b"))
     harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    harness.table.receive(Establish("c", "a"), 0.0)
     return harness
+
+
+# --- a side that falls silent ----------------------------------------------------------------------------
+
+
+class Talk:
+    """An established call whose sides send what the test says, each ten seconds."""
+
+    def __init__(self, one_way=OneWay.END, audio="", established=True):
+        self.harness = TableHarness(media_timeout=60.0, one_way=one_way, one_way_timeout=600.0)
+        offered = self.harness.ok(first_offer(sdp=sdp(CALLER, audio=audio)))
+        answered = self.harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+        self.callee = self.harness.facing(Zone.CORE, offered)
+        self.caller = self.harness.facing(Zone.PUBLIC, answered)
+        self.now = 0.0
+        if established:
+            self.harness.table.receive(Establish("c", "a"), 0.0)
+
+    def go_on(self, seconds, *sides, rtcp=()):
+        """``sides`` send RTP for so long, those in ``rtcp`` RTCP."""
+        events = []
+        for _ in range(int(seconds // 10)):
+            self.now += 10.0
+            for side in sides:
+                side.packets += 500
+            for side in rtcp:
+                side.packets += 2
+                side.rtcp_packets += 2
+            events += [event for _, event in run_until(self.harness, self.now, self.now)]
+        return events
+
+
+@pytest.mark.parametrize(("silent", "tag"), [("caller", "a"), ("callee", "b")])
+def test_a_call_with_one_dead_side_ends_although_the_other_sends(silent, tag):
+    talk = Talk()
+    other = talk.callee if silent == "caller" else talk.caller
+    assert talk.go_on(300, talk.caller, talk.callee) == []
+    assert talk.go_on(50, other) == []
+    (event,) = talk.go_on(40, other)
+    assert event == MediaTimeout("c", ("a", "b"), (MediaSilence("c", tag, "packets", 60.0),))
+    assert len(talk.harness.table) == 0
+
+
+@pytest.mark.parametrize(("silent", "tag"), [("caller", "a"), ("callee", "b")])
+def test_a_side_that_sends_rtcp_alone_ends_the_call_after_ten_minutes(silent, tag):
+    talk = Talk()
+    other, dead = (talk.callee, talk.caller) if silent == "caller" else (talk.caller, talk.callee)
+    assert talk.go_on(590, other, rtcp=(dead,)) == []
+    (event,) = talk.go_on(40, other, rtcp=(dead,))
+    assert event.silent == (MediaSilence("c", tag, "RTP", 600.0),)
+
+
+def test_an_echo_that_answers_with_rtcp_on_both_sides_ends_too():
+    talk = Talk()
+    (event,) = talk.go_on(640, rtcp=(talk.caller, talk.callee))
+    assert [silence.missing for silence in event.silent] == ["RTP", "RTP"]
+
+
+def test_a_policy_may_only_tell():
+    talk = Talk(OneWay.TELL)
+    assert talk.go_on(90, talk.caller) == [MediaSilence("c", "b", "packets", 60.0)]
+    assert talk.go_on(3000, talk.caller) == []
+    assert talk.go_on(30, talk.caller, talk.callee) == []
+    assert talk.go_on(90, talk.caller) == [MediaSilence("c", "b", "packets", 60.0)]
+    assert len(talk.harness.table) == 1
+
+
+def test_a_policy_may_let_one_side_be_silent():
+    talk = Talk(OneWay.OFF)
+    assert talk.go_on(5000, talk.caller) == []
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "recvonly", "inactive"])
+def test_on_hold_nobody_has_to_send(direction):
+    talk = Talk(audio=f"a={direction}\r\n")
+    assert talk.go_on(1500, talk.caller) == []
+
+
+def test_before_the_answer_nobody_has_to_send():
+    """Ringing with a description may be heard from the caller's own phone; the ports are there when it is answered."""
+    talk = Talk(established=False)
+    assert talk.go_on(150) == []
+    talk.harness.table.receive(Establish("c", "a"), talk.now)
+    assert talk.go_on(50, talk.caller) == []
+    assert len(talk.go_on(40, talk.caller)) == 1
+
+
+def test_after_a_new_description_both_sides_have_their_time_again():
+    talk = Talk()
+    assert talk.go_on(50, talk.caller) == []
+    talk.harness.ok(first_offer(answerer="b"), talk.now)
+    talk.harness.ok(answer("c", "a", "b", sdp(CALLEE)), talk.now)
+    assert talk.go_on(50, talk.caller) == []
+    assert len(talk.go_on(40, talk.caller)) == 1
 
 
 def test_a_public_call_has_a_bound_of_sections():

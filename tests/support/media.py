@@ -58,6 +58,11 @@ class RecordedPair:
         self.rtp = self.rtcp = NO_TARGET
         self.other: MediaPorts | None = None
         self.packets = 0
+        self.rtcp_packets = 0
+
+    @property
+    def rtp_packets(self) -> int:
+        return self.packets - self.rtcp_packets
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp, self.rtcp = rtp, rtcp

@@ -11,7 +11,7 @@ from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.decision import Decision
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
-from edgesbc.media.commands import Answer, MediaCommand, MediaError, MediaReply, Offer
+from edgesbc.media.commands import Answer, Establish, MediaCommand, MediaError, MediaReply, Offer
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline, ScreenSettings
 from edgesbc.screen.stages.admission import AdmissionSettings
@@ -76,6 +76,7 @@ class EdgeHarness:
         self.sent: list[tuple[Flow, Request | Response]] = []
         self.raw: list[bytes] = []
         self.media: list[Media] = []
+        self.established: list[Media] = []  # commands that say that a call is answered
         self.decisions: list[Decision] = []
         self.other: list[Effect] = []
         members = tuple(
@@ -116,7 +117,7 @@ class EdgeHarness:
                 self.sent.append((effect.flow, parse_message(effect.data)))
                 self.raw.append(effect.data)
             elif isinstance(effect, Media):
-                self.media.append(effect)
+                (self.established if isinstance(effect.command, Establish) else self.media).append(effect)
             elif isinstance(effect, Record):
                 self.decisions.append(effect.decision)
             else:
