@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import sys
@@ -123,6 +124,23 @@ async def test_sighup_reloads_the_policy_and_one_with_mistakes_changes_nothing(t
         await until(lambda: log_says(tmp_path, Outcome.REFUSED))
         await is_called(alice, public, carol)
         assert "edge.graze" in (tmp_path / "edge.log").read_text()
+
+
+async def test_a_reload_that_does_not_end_keeps_the_edge_neither_from_calls_nor_from_its_end(tmp_path: Path) -> None:
+    """As where the policy is on a file system that does not answer; here it has become a pipe without a writer."""
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        edge_before(tmp_path, bob) as (edge, public),
+        Ua(await UdpWire.open(peer=public)) as alice,
+    ):
+        edge.file.unlink()
+        os.mkfifo(edge.file)
+        for _ in range(3):
+            edge.signal(signal.SIGHUP)
+            await is_called(alice, public, bob)
+        edge.signal(signal.SIGTERM)
+        assert await edge.ended() == 0
+        assert "Traceback" not in (tmp_path / "edge.log").read_text()
 
 
 def log_says(folder: Path, outcome: Outcome) -> bool:

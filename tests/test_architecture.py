@@ -66,7 +66,7 @@ IO_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid", 
 NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
     "embedding.py": "a nursery around the caller's block, where the caller hands in none",
-    "cli/serving.py": "`edgesbc run`: the edge, and the task that obeys signals",
+    "cli/serving.py": "`edgesbc run`: the edge, the task that obeys signals, and that of reloads",
     "rollout/active_policy.py": "databases that are read at the same time, before a policy is in force",
     "media/plane.py": "the media plane: control task and relay task",
     "transport/plane.py": "the signalling plane: listeners, connections, the timer task, the read budget",

@@ -477,6 +477,8 @@ CONTROL_ANSWER_BYTES: Final = CONTROL_QUESTION_BYTES
 """Longest answer: the text of the policy in force; the ledger's stays under 3 MiB."""
 CONTROL_READ_BYTES: Final = 65_536
 """Bytes of a request read in one turn."""
+POLICY_READ_SECONDS: Final = 120.0
+"""How long a running edge waits for a policy and the files that it names: the largest policy takes some seconds."""
 CONTROL_ANSWER_SECONDS: Final = 30.0
 """How long a command line waits for its answer: a reload reads a policy and its certificates."""
 LOG_VALUE_CHARS: Final = 2_048

@@ -20,27 +20,44 @@ __all__ = ["raise_descriptor_limit", "serve_until_signal"]
 
 
 class _Signals:
-    """SIGTERM and SIGINT drain the edge, the second one ends it at once; SIGHUP has it reload."""
+    """SIGTERM and SIGINT drain the edge, the second one ends it at once; SIGHUP has it reload.
+
+    Reloads are another task than signals, which have to be obeyed while a reload waits for a database or a disk.
+    """
 
     def __init__(self) -> None:
         self.edge: RunningEdge | None = None
         self.terminating = False
         self.ended_early = False
+        self._reload_asked = trio.Event()
         self._log = logs.lifecycle("edge")
         self._containment = Containment(self._report)
 
     def _report(self, kind: str, error: Exception) -> None:
         self._log.error(f"{kind} failed", error=repr(error))
 
-    async def receive(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Obey signals in tasks of ``nursery``, whose scope ends the edge."""
+        await nursery.start(self._receive, nursery.cancel_scope)
+        nursery.start_soon(self._containment.keep_running, "reload", self._reload)
+
+    async def _receive(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
             task_status.started()
             async for number in received:
                 if number != signal.SIGHUP:
                     self._terminate(scope)
-                elif self.edge is not None:
-                    with self._containment.contain("reload"):
-                        await self.edge.reload()
+                else:
+                    self._reload_asked.set()
+
+    async def _reload(self) -> None:
+        """Reload once for all signals that came since the last time."""
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked = trio.Event()
+            if self.edge is not None:
+                with self._containment.contain("reload"):
+                    await self.edge.reload()
 
     def _terminate(self, scope: trio.CancelScope) -> None:
         if self.terminating or (self.edge is not None and self.edge.draining):
@@ -75,7 +92,7 @@ async def serve_until_signal(policy: Policy) -> None:
         logs.lifecycle("edge").info("few descriptors: raise RLIMIT_NOFILE", needed=needed, found=most)
     signals = _Signals()
     async with trio.open_nursery() as nursery:
-        await nursery.start(signals.receive, nursery.cancel_scope)
+        await signals.start(nursery)
         async with serve(policy, nursery=nursery) as edge:
             _disable_full_collections()
             signals.edge = edge

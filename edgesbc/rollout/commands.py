@@ -17,6 +17,7 @@ from edgesbc.control.protocol import CommandRefused, Commands, ControlRequest
 from edgesbc.policy.diff import PolicyChange, differences
 from edgesbc.policy.load import load_policy, parse_policy
 from edgesbc.rollout.controller import RolloutController
+from edgesbc.rollout.policy_reading import in_thread
 from edgesbc.rollout.probation import ProbationAnswer
 from edgesbc.rollout.results import Applied, RestartNeeded, RolledBack, Unchanged
 from edgesbc.store.policy_log import PolicyLogEntry
@@ -94,7 +95,12 @@ class PolicyCommands:
         Raises :class:`PolicyErrors` with every mistake in it.
         """
         running = self._active.policy
-        return await trio.to_thread.run_sync(lambda: differences(running, parse_policy(text, running.file)))
+        try:
+            return await in_thread(
+                lambda: differences(running, parse_policy(text, running.file)), "a file that the policy names"
+            )
+        except TimeoutError as error:
+            raise CommandRefused(str(error)) from None
 
     async def apply(
         self,
@@ -145,7 +151,9 @@ class PolicyCommands:
     async def shadow(self, file: str | None) -> ShadowAnswer:
         """Judge each message by the policy in ``file`` as well, without effect; None ends it. See :meth:`shadowed`."""
         try:
-            self._active.shadow(None if file is None else await trio.to_thread.run_sync(load_policy, file))
+            self._active.shadow(None if file is None else await in_thread(lambda: load_policy(file), file))
+        except TimeoutError as error:
+            raise CommandRefused(str(error)) from None
         except PolicyErrors as errors:
             raise CommandRefused("\n".join(map(str, errors.errors))) from None
         return self.shadowed()
@@ -178,7 +186,7 @@ class PolicyCommands:
         try:
             applied = await self.apply(
                 request.text("text"),
-                by=await trio.to_thread.run_sync(user_name, request.uid),
+                by=await trio.to_thread.run_sync(user_name, request.uid, abandon_on_cancel=True),
                 why=request.text("why"),
                 settle=arguments.get("settle"),
                 rollback=arguments.get("rollback") is not False,
@@ -200,7 +208,7 @@ class PolicyCommands:
     async def _rollback(self, request: ControlRequest) -> dict[str, Any]:
         """``why`` and, optional, the version ``to``."""
         why = request.text("why")
-        by = await trio.to_thread.run_sync(user_name, request.uid)
+        by = await trio.to_thread.run_sync(user_name, request.uid, abandon_on_cancel=True)
         try:
             done = await self.rollback(by=by, why=why, to=request.arguments.get("to"))
         except PolicyErrors as errors:

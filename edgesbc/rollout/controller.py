@@ -24,6 +24,7 @@ from edgesbc.policy.load import load_policy, parse_policy
 from edgesbc.policy.model import Policy
 from edgesbc.rollout.active_policy import ActivePolicy, AssembledPolicy
 from edgesbc.rollout.policy_history import PolicyHistory, StoredVersion, new_entry
+from edgesbc.rollout.policy_reading import in_thread
 from edgesbc.rollout.probation import Probation, ProbationVerdict
 from edgesbc.rollout.results import Applied, ReloadResult, RestartNeeded, RolledBack, Unchanged
 from edgesbc.rollout.rollout import Rollout, RolloutEvent
@@ -92,6 +93,8 @@ class RolloutController:
                 self._log.error("policy refused, the old one goes on", who=author, error=str(errors))
                 await self.history.note_refused(text, author, reason, str(errors))
                 raise
+            except TimeoutError as error:
+                raise CommandRefused(f"nothing is changed: {error}") from None
             if not accept_restart and any(change.restart for change in changes):
                 raise RestartNeeded(changes)
             if text == self.active.policy.text:
@@ -109,14 +112,15 @@ class RolloutController:
             return Applied(stored.version, stored.set_aside, settings.settle, waiting, changes)
 
     async def _prepare(self, text: str) -> tuple[Policy, list[PolicyChange], DestinationSource]:
-        """Read ``text``, compare it, and read its databases. Raises :class:`PolicyErrors`."""
+        """Read ``text``, compare it, and read its databases. Raises :class:`PolicyErrors`, and ``TimeoutError`` where a
+        file that it names cannot be read."""
         running = self.active.policy
 
         def read() -> tuple[Policy, list[PolicyChange]]:
             policy = parse_policy(text, running.file)
             return policy, differences(running, policy)
 
-        policy, changes = await trio.to_thread.run_sync(read)
+        policy, changes = await in_thread(read, "the policy, or a file that it names")
         return policy, changes, await self.active.prepare(policy)
 
     def _refuse_on_probation(self) -> None:
@@ -226,14 +230,15 @@ class RolloutController:
         async with self._changing:  # requests to reload take effect in their order
             active = self.active
             try:
-                policy = await trio.to_thread.run_sync(load_policy, active.policy.file)
+                policy = await in_thread(lambda: load_policy(active.policy.file), active.policy.file)
                 source = await active.prepare(policy)
                 reload_certificates()
             except (PolicyErrors, OSError) as error:
                 mistakes = str(error).splitlines()
                 for line in mistakes:
                     self._log.error("policy refused, the old one goes on", error=line)
-                await self.history.note_refused_file(str(error))
+                if not isinstance(error, TimeoutError):  # its text cannot be read for the log either
+                    await self.history.note_refused_file(str(error))
                 return ReloadResult(mistakes)
             another = policy.text != active.policy.text
             waiting = active.adopt(active.assemble(policy, source))
