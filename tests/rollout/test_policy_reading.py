@@ -18,9 +18,7 @@ from edgesbc.rollout.policy_reading import in_thread
 MEMBER, OTHER = "sip:127.0.0.11:9", "sip:127.0.0.12:9"
 
 
-async def test_a_reading_without_an_end_is_left_to_itself(
-    tmp_path: Path, mock_clock: trio.testing.MockClock
-) -> None:
+async def test_a_reading_without_an_end_is_left_to_itself(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
     """A pipe without a writer, as a file on a disk that does not answer."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
