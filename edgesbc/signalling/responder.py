@@ -1,7 +1,8 @@
 """Responder: sends answers, stateless and in transactions, and bounds those that the edge makes itself.
 
 A source address that is not proven may be forged, and answers to it may hit a third party. So the edge's own answers
-to one message have at most ``limits.AMPLIFICATION`` times its bytes; that is their *credit*.
+to one message have at most ``limits.AMPLIFICATION`` times its bytes; that is their *credit*. Those of destinations,
+which the edge forwards, have as much until the final one, and all together twice as much.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.transactions import ServerTransaction, Transactions
 from edgesbc.sip.build import response_to_malformed
 from edgesbc.sip.machines import TransactionState
-from edgesbc.sip.message import Fields, Request
+from edgesbc.sip.message import Fields, Request, Response
 
 __all__ = ["Responder"]
 
+_CHALLENGES = frozenset((401, 407))
+_NEEDED = (
+    "WWW-Authenticate", "Proxy-Authenticate", "Retry-After", "Expires", "Min-Expires", "Min-SE", "SIP-ETag",
+    "Unsupported",
+)  # fmt: skip
+"""Fields of final responses without which their receivers cannot do what they say."""
 _LONGER_THAN_TRYING = 40
 """Bytes by which a refusal is longer than a 100: the tag in To, and a longer phrase."""
 
@@ -132,6 +139,35 @@ class Responder:
         if not server.vias:
             server.vias = vias_of(server.request, server.source)
         return server.vias
+
+    # --- answers of destinations -------------------------------------------------------------------------
+
+    def may_forward(self, server: ServerTransaction, size: int, final: bool, now: float) -> bool:
+        """Charge an answer of ``size`` bytes that is forwarded; False if its receiver may get no such answer.
+
+        It may get any once its address is proven, as by a PRACK. Registrations are left out: their challenges prove
+        addresses, and phones need all fields of their answers.
+        """
+        if server.credit == math.inf or server.method == "REGISTER":
+            return True
+        if not self._live.is_unproven(server.source, now):
+            server.credit = math.inf
+            return True
+        left = server.credit - server.forwarded
+        if final:
+            left += limits.AMPLIFICATION * server.size
+        if size > left:
+            return False
+        server.forwarded += size
+        return True
+
+    def answer_briefly(self, server: ServerTransaction, response: Response, now: float) -> None:
+        """Answer with the status of a final response, and the fields without which that is of no use. A challenge is
+        sent whatever its length: it is what proves an address."""
+        if response.status in _CHALLENGES:
+            server.credit = math.inf
+        fields = [(name, value) for name in _NEEDED for value in response.get_all(name)]
+        self.answer(server, response.status, now, fields)
 
     # --- the text of an answer ---------------------------------------------------------------------------
 

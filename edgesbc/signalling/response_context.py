@@ -301,11 +301,33 @@ class ResponseContext:
                 if self._drop_answer(branch, response, now) and not self._branches.pending:
                     self._refuse(Reason.TOO_LARGE, now, Reason.INTERNAL.status, detail)
             return
+        responder = parts.responder
+        if not responder.may_forward(server, len(data), final, now):
+            # Its receiver may be the victim of a forged address: it gets the answer without a body, or a brief one.
+            success = self._is_invite and 200 <= response.status < 300
+            if response.body and not success:
+                data = topology.forward_response(response, request, vias, crossing, contacts, b"")
+            if success or not response.body or not responder.may_forward(server, len(data), final, now):
+                self._answer_briefly(branch, response, len(data), now)
+                return
         if response.status < 300:
             branch.forwarded = self._answer_forwarded = True
-        parts.responder.send_at(server, response.status, data, due, now)
+        responder.send_at(server, response.status, data, due, now)
         if final:
             self._on_answered(branch, response.status, now)
+
+    def _answer_briefly(self, branch: Branch, response: Response, size: int, now: float) -> None:
+        """An answer of ``size`` bytes is too long for an address that may be forged: a provisional one is dropped, a
+        2xx to INVITE ends the call, since it is of no use without its description."""
+        if response.status < 200:
+            return
+        if self._is_invite and response.status < 300:
+            if self._drop_answer(branch, response, now) and not self._branches.pending:
+                detail = f"a 2xx of {size} bytes for an INVITE of {self.server.size}, from an address without proof"
+                self._refuse(Reason.TOO_LARGE, now, detail=detail)
+            return
+        self._parts.responder.answer_briefly(self.server, response, now)
+        self._on_answered(branch, response.status, now)
 
     def _on_answered(self, branch: Branch, status: int, now: float) -> None:
         """The sender has its final answer, which ``branch`` gave."""

@@ -199,14 +199,15 @@ class ServerTransaction(Transaction[EndpointT]):
     The table reports a lost connection to ``user``; the program reports a CANCEL and its own faults to it. ``proven``
     is whether the address of the sender is known to be its own: if not, no timer repeats a response, since a request
     with a forged source would cause ten times its bytes to be sent to the victim. ``size`` is the length of the request
-    in bytes. ``credit`` is how many bytes the responses may still have; the program sets and charges it. ``vias`` may
-    keep the Via fields of the responses. ``replaceable`` is whether its place may be given to another request once it
-    is answered: :meth:`Transactions.has_place_in_half`.
+    in bytes. ``credit`` is how many bytes the program's own responses may still have, ``forwarded`` how many those have
+    that it has passed on from others; the program sets and charges them. ``vias`` may keep the Via fields of the
+    responses. ``replaceable`` is whether its place may be given to another request once it is answered:
+    :meth:`Transactions.has_place_in_half`.
     """
 
     __slots__ = (
-        "credit", "disconnected", "key", "moved", "proven", "repeated", "replaceable", "request", "sender", "size",
-        "source", "trying", "user", "vias",
+        "credit", "disconnected", "forwarded", "key", "moved", "proven", "repeated", "replaceable", "request", "sender",
+        "size", "source", "trying", "user", "vias",
     )  # fmt: skip
 
     def __init__(
@@ -235,6 +236,7 @@ class ServerTransaction(Transaction[EndpointT]):
         self.proven = True
         self.replaceable = False
         self.credit = math.inf
+        self.forwarded = 0
         self.size = size
         self.trying: Callable[[], bytes] | None = None  # makes the 100
         self.disconnected = False  # whether the connection of ``flow`` has closed

@@ -123,21 +123,128 @@ def test_23_trunks_and_proven_sources_get_full_responses() -> None:
     assert answer.get("Allow")
 
 
-def test_23_an_answer_of_a_destination_is_forwarded_once() -> None:
-    """The edge does not shorten answers of a destination; its timers retransmit none of them, and send one BYE."""
-    harness = EdgeHarness(open=("public",))
-    data = invite().replace(b"198.51.100.7", b"203.0.113.9")
-    ((_, forwarded),) = harness.receive(UNPROVEN, data)
+PADDING = f"User-Agent: {'x' * 200}\r\n"
+SDP = b"v=0\r\n" + b"a=" + b"y" * 600 + b"\r\n"
+
+
+def answers_to(harness: EdgeHarness, source: Flow, *answers: bytes) -> tuple[list[int | str], int]:
+    """What the source gets when the destination sends these, and within five hours, and its octets."""
+    messages: list[int | str] = []
+    octets = 0
+    for answer in (*answers, b""):
+        harness.sent.clear()
+        harness.raw.clear()
+        if answer:
+            harness.receive(PBX, answer)
+        else:
+            harness.wait(5 * 3600)
+        for (flow, message), data in zip(harness.sent, harness.raw, strict=True):
+            if flow == source:
+                messages.append(_named(message)[0])
+                octets += len(data) if messages[-1] != "BYE" else 0
+    return messages, octets
+
+
+def called(harness: EdgeHarness, method: str = "INVITE", fields: str = "") -> tuple[Request, int]:
+    """A request of the unproven source as the destination gets it, and its size."""
+    data = invite(method, extra=fields).replace(b"198.51.100.7", b"203.0.113.9")
+    (forwarded,) = [message for flow, message in harness.receive(UNPROVEN, data) if flow == PBX]
     assert isinstance(forwarded, Request)
-    messages: list[tuple[str | int, int]] = []
-    for answer in (respond(forwarded, 180), respond(forwarded, 200), respond(forwarded, 200), respond(forwarded, 200)):
-        messages += [_named(message) for flow, message in harness.receive(PBX, answer) if flow == UNPROVEN]
-    for flow, message in harness.wait(5 * 3600):
-        if flow == UNPROVEN:
-            messages.append(_named(message))
-    assert [kind for kind, _ in messages] == [180, 200, 200, "BYE"], (
-        "the 2xx a second time, since the first may be lost"
-    )
+    return forwarded, len(data)
+
+
+def test_23_an_answer_of_a_destination_is_forwarded_once() -> None:
+    """The edge does not shorten ordinary answers; its timers retransmit none of them, and send one BYE."""
+    harness = EdgeHarness(open=("public",))
+    request, _ = called(harness, fields="User-Agent: " + "x" * 500 + "\r\n")
+    ok = respond(request, 200)
+    messages, _ = answers_to(harness, UNPROVEN, respond(request, 180), ok, ok, ok)
+    assert messages == [180, 200, 200, "BYE"], "the 2xx a second time, since the first may be lost"
+
+
+@pytest.mark.parametrize("size", [0, 100, 300, 900])
+def test_23_answers_of_a_destination_have_together_at_most_three_times_the_bytes_of_the_invite(size: int) -> None:
+    harness = EdgeHarness(open=("public",))
+    request, sent = called(harness, fields=f"User-Agent: {'x' * size}\r\n")
+    ringing = [respond(request, 180)] * 20 + [respond(request, 183, body=SDP)] * 20
+    ok = respond(request, 200)
+    messages, octets = answers_to(harness, UNPROVEN, *ringing, *[ok] * 20)
+    assert messages[0] == 180 or not size, "a short INVITE hears no ringing"
+    assert 200 in messages, "the call is set up"
+    assert octets <= 2 * limits.AMPLIFICATION * sent
+
+
+def test_23_a_provisional_answer_goes_without_its_body_before_it_is_dropped() -> None:
+    harness = EdgeHarness(open=("public",))
+    request, _ = called(harness, fields=PADDING)
+    harness.receive(PBX, respond(request, 183, body=SDP * 2))
+    ((flow, answer),) = harness.sent
+    assert (flow, answer.body) == (UNPROVEN, b"")
+
+
+def test_23_a_2xx_that_is_much_longer_than_the_invite_ends_the_call_at_both_sides() -> None:
+    harness = EdgeHarness(open=("public",))
+    request, sent = called(harness)
+    long = respond(request, 200, body=b"x" * 7_000)
+    harness.receive(PBX, long)
+    assert [_named(message)[0] for flow, message in harness.sent if flow == PBX] == ["ACK", "BYE"]
+    (answer,) = [message for flow, message in harness.sent if flow == UNPROVEN]
+    assert _named(answer)[0] == 513
+    assert len(bytes(answer)) <= limits.AMPLIFICATION * sent
+    assert harness.reasons[-1] == "too-large"
+    assert harness.edge.calls == harness.dispatcher.leases == 0
+
+
+@pytest.mark.parametrize("status", [302, 404, 486, 503, 603])
+def test_23_a_refusal_that_is_much_longer_than_the_invite_is_cut_to_what_it_needs(status: int) -> None:
+    harness = EdgeHarness(open=("public",))
+    request, sent = called(harness)
+    retry = "Retry-After: 7\r\nAllow: " + ", ".join(["INVITE"] * 900)
+    harness.receive(PBX, respond(request, status, body=SDP, extra=retry, contact=False))
+    if status == 503:  # of both members
+        second = next(
+            message for flow, message in harness.sent if flow.listener is CORE and _named(message)[0] == "INVITE"
+        )
+        harness.receive(Flow(CORE, MEMBERS[1]), respond(second, status, body=SDP, extra=retry, contact=False))
+    (answer,) = [message for flow, message in harness.sent if flow == UNPROVEN]
+    assert _named(answer)[0] in (status, 500)
+    assert answer.get("Retry-After") == "7" or status != 404
+    assert len(bytes(answer)) <= limits.AMPLIFICATION * sent
+
+
+@pytest.mark.parametrize(("status", "name"), [(401, "WWW-Authenticate"), (407, "Proxy-Authenticate")])
+def test_23_a_challenge_reaches_its_sender_without_all_that_it_does_not_need(status: int, name: str) -> None:
+    """It is how an address is proven; the next INVITE repeats its nonce."""
+    harness = EdgeHarness(open=("public",))
+    request, _ = called(harness)
+    challenge = f'{name}: Digest realm="a", nonce="{"n" * 200}"\r\nAllow: {"INVITE, " * 300}BYE'
+    harness.receive(PBX, respond(request, status, body=SDP, extra=challenge, contact=False))
+    ((_, answer),) = [(flow, message) for flow, message in harness.sent if flow == UNPROVEN]
+    assert _named(answer)[0] == status
+    assert (answer.get(name) or "").startswith("Digest")
+    assert (answer.body, answer.get("Allow")) == (b"", None)
+
+
+@pytest.mark.parametrize("method", ["PUBLISH", "MESSAGE", "SUBSCRIBE"])
+def test_23_a_long_answer_to_another_request_is_cut_to_what_it_needs(method: str) -> None:
+    harness = EdgeHarness(open=("public",), methods=("INVITE", method))
+    request, sent = called(harness, method)
+    harness.receive(PBX, respond(request, 200, body=SDP, extra="Expires: 60\r\nAllow: " + "INVITE, " * 900 + "BYE"))
+    ((_, answer),) = [(flow, message) for flow, message in harness.sent if flow == UNPROVEN]
+    assert (_named(answer)[0], answer.get("Expires"), answer.body) == (200, "60", b"")
+    assert len(bytes(answer)) <= limits.AMPLIFICATION * sent
+
+
+def test_23_a_caller_that_has_shown_that_it_receives_gets_long_answers() -> None:
+    """By PRACK with the Contact of the 180; then its address is proven."""
+    harness = EdgeHarness(open=("public",), methods=("INVITE", "PRACK", "ACK"))
+    request, _ = called(harness, fields=PADDING)
+    ((_, ringing),) = harness.receive(PBX, respond(request, 180, extra="Require: 100rel\r\nRSeq: 1"))
+    contact = (ringing.get("Contact") or "").strip("<>")
+    harness.receive(UNPROVEN, invite("PRACK", contact, 2, "z9hG4bKp", to_tag="bob", extra="RAck: 1 1 INVITE\r\n"))
+    harness.receive(PBX, respond(request, 200, body=b"x" * 7_000))
+    ((_, answer),) = [(flow, message) for flow, message in harness.sent if flow == UNPROVEN]
+    assert (_named(answer)[0], len(answer.body)) == (200, 7_000)
 
 
 def test_23_a_callee_that_knows_the_tags_proves_no_address_of_a_caller() -> None:
