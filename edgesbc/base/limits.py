@@ -54,7 +54,8 @@ SAME_BRANCH: Final = 8
 with: only a sender that has changed its address, or one that predicts branches, makes more than one."""
 AMPLIFICATION: Final = 1.5
 """Longest answer of the edge's own to a datagram of an unproven source, in bytes for each byte of the datagram. An
-answer repeats fields of its request; more would let an attacker with a forged source use the edge as an amplifier."""
+answer repeats fields of its request; more would let an attacker with a forged source use the edge as an amplifier.
+With the answers of destinations they have twice as much: a short INVITE has less than the 180 and 200 of its call."""
 FORK_BRANCHES: Final = 8
 """Destinations tried for one request, one after the other."""
 SET_UP_SECONDS: Final = 185

@@ -286,6 +286,15 @@ class Call:
         if self.open_offer is offer:
             self.open_offer = None
 
+    def remove_fork(self, tag: str) -> bool:
+        """Remove another callee that the caller has not heard of; False if there is none with that tag."""
+        before = len(self.forks)
+        self.forks = [leg for leg in self.forks if leg.tag != tag]
+        if len(self.forks) == before:
+            return False
+        self.flows_changed()
+        return True
+
     def has_fork(self, tag: str) -> bool:
         """Whether ``tag`` is the callee's, or that of another fork that the caller may keep."""
         return (self.callee is not None and self.callee.tag == tag) or any(leg.tag == tag for leg in self.forks)

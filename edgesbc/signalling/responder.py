@@ -161,6 +161,17 @@ class Responder:
         server.forwarded += size
         return True
 
+    def ring_briefly(self, server: ServerTransaction, response: Response, now: float) -> bool:
+        """Forward no more of a provisional answer than its status and the tag of the callee; False if that is too long
+        as well, or is of no use because the answer is to be acknowledged by PRACK (RFC 3262)."""
+        if response.get("RSeq") is not None:
+            return False
+        data = topology.answer(server.request, self.vias(server), response.status, response.to_tag)
+        if not self.may_forward(server, len(data), False, now):
+            return False
+        self.send(server, response.status, data, now)
+        return True
+
     def answer_briefly(self, server: ServerTransaction, response: Response, now: float) -> None:
         """Answer with the status of a final response, and the fields without which that is of no use. A challenge is
         sent whatever its length: it is what proves an address."""

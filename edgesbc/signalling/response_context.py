@@ -317,17 +317,27 @@ class ResponseContext:
             self._on_answered(branch, response.status, now)
 
     def _answer_briefly(self, branch: Branch, response: Response, size: int, now: float) -> None:
-        """An answer of ``size`` bytes is too long for an address that may be forged: a provisional one is dropped, a
-        2xx to INVITE ends the call, since it is of no use without its description."""
+        """An answer of ``size`` bytes is too long for an address that may be forged: a provisional one is cut or
+        dropped, a 2xx to INVITE ends the call, since it is of no use without its description."""
         if response.status < 200:
+            if self._parts.responder.ring_briefly(self.server, response, now):
+                branch.forwarded = self._answer_forwarded = True
             return
         if self._is_invite and response.status < 300:
-            if self._drop_answer(branch, response, now) and not self._branches.pending:
-                detail = f"a 2xx of {size} bytes for an INVITE of {self.server.size}, from an address without proof"
-                self._refuse(Reason.TOO_LARGE, now, detail=detail)
+            self._withhold(branch, response, size, now)
             return
         self._parts.responder.answer_briefly(self.server, response, now)
         self._on_answered(branch, response.status, now)
+
+    def _withhold(self, branch: Branch, response: Response, size: int, now: float) -> None:
+        """Do not forward a 2xx: end what it set up, unless the sender has had it before."""
+        call = self._setup.call if self._setup is not None else None
+        if not self.server.answered:
+            if self._drop_answer(branch, response, now) and not self._branches.pending:
+                detail = f"a 2xx of {size} bytes for an INVITE of {self.server.size}, from an address without proof"
+                self._refuse(Reason.TOO_LARGE, now, detail=detail)
+        elif call is not None and not self.server.repeated and call.remove_fork(response.to_tag):
+            branch.end_unwanted(response, now)
 
     def _on_answered(self, branch: Branch, status: int, now: float) -> None:
         """The sender has its final answer, which ``branch`` gave."""

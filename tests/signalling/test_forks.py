@@ -89,7 +89,8 @@ def test_two_forks_answer_and_one_is_hung_up(harness: EdgeHarness) -> None:
 
 def test_a_fork_whose_2xx_an_unproven_source_does_not_get_is_hung_up(open_harness: EdgeHarness) -> None:
     """A caller whose source may be forged gets two 2xx; the edge ends the later ones itself."""
-    forwarded = open_harness.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
+    long = invite(extra=f"User-Agent: {'x' * 200}\r\n")
+    forwarded = open_harness.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), long)[-1][1]
     for tag in ("one", "two"):
         (passed_on,) = open_harness.receive(PBX, respond(forwarded, 200, tag=tag))
         assert isinstance(passed_on[1], Response)
@@ -101,6 +102,21 @@ def test_a_fork_whose_2xx_an_unproven_source_does_not_get_is_hung_up(open_harnes
     for tag in ("one", "two"):
         assert open_harness.receive(PBX, respond(forwarded, 200, tag=tag)) == []
     assert open_harness.edge.calls == open_harness.dispatcher.leases == 1
+
+
+def test_answers_beyond_the_bytes_of_an_unproven_source_end_other_forks_and_not_the_call(
+    open_harness: EdgeHarness,
+) -> None:
+    forwarded = open_harness.receive(Flow(PUBLIC, Source("203.0.113.9", 5060)), invite())[-1][1]
+    (passed_on,) = open_harness.receive(PBX, respond(forwarded, 200, tag="one"))
+    assert isinstance(passed_on[1], Response)
+    assert open_harness.receive(PBX, respond(forwarded, 200, tag="one", body=b"x" * 600)) == []
+    for _ in range(2):
+        sent = open_harness.receive(PBX, respond(forwarded, 200, tag="two", body=b"x" * 600))
+        assert (PBX, "ACK", "two") in [(to, m.method, m.to_tag) for to, m in sent if isinstance(m, Request)]
+    assert open_harness.edge.calls == open_harness.dispatcher.leases == 1
+    open_harness.wait(40)
+    assert open_harness.edge.calls == 1
 
 
 def test_refused_sdp_of_a_second_fork_does_not_affect_the_call_and_lease_of_the_first() -> None:
