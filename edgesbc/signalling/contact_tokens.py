@@ -191,6 +191,10 @@ class ContactTokens:
         """Whether the connection of ``flow`` is open; over UDP nothing can close."""
         return self._flows.is_open(flow)
 
+    def is_crowded(self, flow: Flow, has_account: bool) -> bool:
+        """See :meth:`edgesbc.signalling.flows.Flows.is_crowded`."""
+        return self._flows.is_crowded(flow, has_account)
+
     def is_now(self, former: Flow, flow: Flow, now: float) -> bool:
         """Whether the device that was reached by ``former`` has registered by ``flow`` since."""
         return self._instead(former.serial, now) == flow

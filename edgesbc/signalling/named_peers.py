@@ -92,14 +92,15 @@ class NamedPeers:
             return True
         return self._calls.numbered(tokens.call_named_by(target)) is not None and tokens.is_holder(target, sender, now)
 
-    def hop_to(self, target: RemoteTarget, request: Request, now: float) -> NamedTarget | None:
-        """The hop of a new request to a server of the private side; None where its connection is gone.
+    def hop_to(self, target: RemoteTarget, request: Request, standing: Standing, now: float) -> NamedTarget | None:
+        """The hop of a new request to a server of the private side; None where its connection is gone, or as many
+        requests wait for it as may.
 
         It takes a place there, as any other, if the server is a destination. The route set is that of the dialog: a
         proxy on it gets the request, and no Route, which it would refuse outside that dialog.
         """
         flow = self._tokens.flow_to(target, now)
-        if flow is None:
+        if flow is None or self._tokens.is_crowded(flow, standing >= Standing.REGISTERED):
             return None
         selection = SelectionRequest(call=request.method == "INVITE")
         return NamedTarget(NextHop(flow, target.uri), self._dispatcher, selection)

@@ -104,9 +104,12 @@ class RequestRouter:
         if not self._named.may_reach(named, incoming.flow, incoming.subject.standing, now):
             self._screener.refuse_token(incoming, "a new request of another peer", now)
             return None
-        target = self._named.hop_to(named, incoming.message, now)
+        target = self._named.hop_to(named, incoming.message, incoming.subject.standing, now)
         if target is None:
             self._screener.refuse(incoming, Reason.FLOW_GONE, now)
+        else:
+            detail = "to the server behind a Contact, past the routes"
+            self._effects.record(now, Reason.ROUTED, incoming.flow, incoming.message.call_id, detail)
         return target
 
 

@@ -9,7 +9,9 @@ from support.signalling import CALLER, CORE, MEMBERS, PUBLIC, EdgeHarness, invit
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
 from edgesbc.screen.stages.method import CALLS
+from edgesbc.signalling.effects import Open
 from edgesbc.signalling.long_targets import LongTargets
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response
@@ -97,10 +99,34 @@ def test_a_request_by_a_contact_takes_a_place_at_the_server_that_it_goes_to() ->
     assert member.load == 1
     invited = the_request(bob.send("INVITE", to_carol, "second"), carol.flow)
     assert member.load == harness.dispatcher.leases == 2
+    assert "past the routes" in harness.decisions[-1].detail
     carol.answer(invited, 486)
     harness.wait(40)
     assert member.load == 1
     assert harness.edge.audit_leases().differences == []
+
+
+def test_requests_by_a_contact_wait_for_a_connection_within_its_bound() -> None:
+    """The call came over TCP, and its server has closed the connection."""
+    harness = EdgeHarness(trunks={"carrier": ("198.51.100.7",)}, connects=False)
+    member = MemberSettings("sip:10.0.0.11:5060;transport=tcp")
+    harness.dispatcher.reload([SetSettings("pbx", members=(member,), health=HealthSettings(interval=0))], harness.now)
+    harness.receive(CALLER, invite())
+    (opened,) = [effect for effect in harness.other if isinstance(effect, Open)]
+    harness.sent.clear()
+    harness.connected(opened.flow)
+    ((server, forwarded),) = harness.sent
+    ok = harness.receive(
+        server, respond(forwarded, 200, contact=False, extra="Contact: <sip:bob@10.0.0.11;transport=tcp>")
+    )
+    target = (ok[-1][1].get("Contact") or "").strip("<>")
+    harness.closed(opened.flow)
+    for number in range(limits.CONNECTION_WAITING):
+        data = invite(uri=target, branch=f"z9hG4bKn{number}").replace(b": c1", b": n%d" % number)
+        assert harness.receive(CALLER, data) == []
+    assert statuses(
+        harness.receive(CALLER, invite(uri=target, branch="z9hG4bKmore").replace(b": c1", b": more")), CALLER
+    ) == [480]
 
 
 def test_strangers_reach_nobody_by_a_contact() -> None:
