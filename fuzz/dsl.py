@@ -32,7 +32,8 @@ URIS: Final = {
     "t": "tel:+15550123", "s": "sips:100@example.com", "u": "mailto:a@example.com", "i": "sip:10.0.0.1:5060",
     "x": "sip:%00%0d%0a@example.com", "6": "sip:100@[2001:db8::1]:5062",
 }  # fmt: skip
-"""Request-URIs of requests outside of a dialog."""
+"""Request-URIs of requests outside of a dialog; ``k`` is the Contact that the edge gave to the peer, and ``K`` one that
+it gave to another peer."""
 
 REQUEST_FIELDS: Final = {
     "-": "",
@@ -63,10 +64,13 @@ REQUEST_FIELDS: Final = {
     "E": "Expires: 0\r\n",
     "n": "RAck: 1 1 INVITE\r\n",
     "f": f"Refer-To: <sip:{VICTIM}?Replaces=call1>\r\nReferred-By: <sip:x@{VICTIM}>\r\n",
+    "F": "Refer-To: <sip:200@10.0.0.11>\r\nReferred-By: <sip:x@10.0.0.1>\r\n",
+    "G": "Refer-To: <sip:pbx@10.0.0.11?Replaces=call1>\r\nReferred-By: sip:10.0.0.12\r\n",
     "d": "CSeq: 7 INFO\r\n",
     "l": "Content-Encoding: gzip\r\nContent-Disposition: session;handling=required\r\nTimestamp: 54 .1\r\n",
 }
-"""Header fields in addition to those that a request needs; ``o``, ``O`` and ``M`` change its Via instead."""
+"""Header fields in addition to those that a request needs; ``o``, ``O`` and ``M`` change its Via instead. ``T`` is the
+last Path as Route, and ``t`` the Contact of a dialog of another peer in Refer-To."""
 
 ANSWER_FIELDS: Final = {
     "-": "",

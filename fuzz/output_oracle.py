@@ -24,6 +24,7 @@ _NEVER_CROSS = {"Via", "Route", "Record-Route", "Contact", "Path", "Service-Rout
 _REVEALING = {"Server", "User-Agent", "Warning", "Call-Info", "Error-Info"}
 _ASSERTED = {"P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info"}
 _NOT_OF_STRANGERS = {"Alert-Info", "Call-Info", "Error-Info", "Answer-Mode", "Priv-Answer-Mode", "Geolocation"}
+_NAMING = {"Refer-To", "Referred-By"}
 _NUMBER = re.compile(r"[0-9]{1,3}").fullmatch
 _NONCE = re.compile(r'\b(?:nonce|opaque)="[^"]*"', re.IGNORECASE)
 _REASONS_OF_EDGE = {
@@ -131,9 +132,23 @@ class OutputOracle:
             return True
         if name == "Reason" and method in _REASONS_OF_EDGE and _REASONS_OF_EDGE[method](value):
             return True
+        if name in _NAMING:
+            return self._names_peer(flow, name, value)
         if name in ("Accept", "Allow") and _is_health_check(request):
             return True  # of the policy
         return self._crosses(flow, name, value)
+
+    def _names_peer(self, flow: Flow, name: str, value: str) -> bool:
+        """Whether a field may name that peer to the receiver: as it came, unless it is of the other side only; by the
+        edge's own address there; or by a URI of the receiver's side."""
+        crosses = self._crosses(flow, name, value)
+        try:
+            uri = parse_name_addr(value).uri
+        except WireError:
+            return crosses and flow.listener.zone is Zone.CORE
+        if flow.listener.zone is Zone.PUBLIC:
+            return uri.host in EDGE_HOSTS[Zone.PUBLIC] or (crosses and not uri.host.startswith("10.0.0."))
+        return crosses or self._knows_uri(Uri(uri.scheme, uri.user, uri.host, uri.port, uri.params))
 
     def _crosses(self, flow: Flow, name: str, value: str) -> bool:
         """Whether a field may cross from the other side to ``flow``, see docs/reference/deviations.md."""

@@ -101,14 +101,15 @@ class Program:
     def _send_request(self, line: _Line) -> None:
         """q PEER METHOD CALL URI BODY FIELDS |fields: a request outside of a dialog."""
         peer, method = self._peer(line), lookup(dsl.METHODS, line.take())
-        call, uri = line.number(), lookup(dsl.URIS, line.take())
+        call, letter = line.number(), line.take()
+        uri = self._contact(peer, letter == "K") if letter in ("k", "K") else lookup(dsl.URIS, letter)
         body, variant = lookup(dsl.BODIES, line.take()), line.take()
         flow = self._environment.flow_of(peer)
         if flow is None:
             return
         if peer.zone is Zone.CORE:
             uri = uri.replace(EDGE_HOSTS[Zone.PUBLIC], EDGE_HOSTS[Zone.CORE])
-        extra = f"Route: {self.history.path}\r\n" if variant == "T" else lookup(dsl.REQUEST_FIELDS, variant)
+        extra = f"Route: {self.history.path}\r\n" if variant == "T" else self._extra(peer, variant)
         extra += self._tail(line)
         host, port = peer.source
         contact = "" if method in ("BYE", "CANCEL", "OPTIONS") else f"<sip:{peer.name}@{host}:{port}>"
@@ -118,6 +119,16 @@ class Program:
             f"call{call}", self._serial, "" if "Contact" in extra else contact, extra, body, host,
         )  # fmt: skip
         self._send(flow, data)
+
+    def _contact(self, peer: Peer, of_others: bool) -> str:
+        """The Contact that the edge gave to the peer, or to another, in the last dialog."""
+        dialog = self.history.dialog_of(peer.source, 0, of_others)
+        return "sip:100@192.0.2.1" if dialog is None else dialog.target
+
+    def _extra(self, peer: Peer, variant: str) -> str:
+        if variant == "t":
+            return f"Refer-To: <{self._contact(peer, True)}?Replaces=call1>\r\n"
+        return lookup(dsl.REQUEST_FIELDS, variant)
 
     @staticmethod
     def _tail(line: _Line) -> str:
@@ -130,7 +141,7 @@ class Program:
         dialog, flow = self.history.dialog_of(peer.source, index, token == "o"), self._environment.flow_of(peer)
         if dialog is None or flow is None:
             return
-        extra = lookup(dsl.REQUEST_FIELDS, variant) + self._tail(line)
+        extra = self._extra(peer, variant) + self._tail(line)
         if method != "ACK":
             dialog.cseq += 1
         if method == "INVITE":

@@ -104,6 +104,8 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("answered-without-contact", "INVITE ACK BYE", {"answered": 1}),
         ("loops", "INVITE REGISTER 482 483 440", {}),
         ("sent-out-again-by-proxy", "INVITE ACK BYE 200", {"answered": 2}),
+        ("forking-proxy", "INVITE 180 CANCEL 487 200 ACK BYE", {"answered": 3, "cancelled": 1}),
+        ("transfers", "INVITE REFER 202 ACK BYE 403", {"answered": 3}),
         ("tokens", "INVITE 481 ACK INFO BYE", {"answered": 1}),
         ("wrong-sources", "INVITE 481 486 ACK", {"refused": 1}),
         ("repeated", "INVITE 180 200 486 BYE", {"answered": 1}),
