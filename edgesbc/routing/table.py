@@ -22,7 +22,8 @@ from edgesbc.routing.hours import Hours, zone_of
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
 from edgesbc.sip.field_lookup import field_value
 from edgesbc.sip.message import Request
-from edgesbc.sip.user_part import plain_user
+from edgesbc.sip.uri import Uri
+from edgesbc.sip.user_part import spellings
 
 __all__ = ["Route", "RoutingTable"]
 
@@ -67,8 +68,9 @@ class Route:
     """A route of the policy. All given conditions must match; a condition that is not given always matches.
 
     Patterns are Python regular expressions that match anywhere in the text: ``^`` and ``$`` anchor them.
-    Users are compared as :func:`edgesbc.sip.user_part.plain_user` writes them: without password, with escapes decoded,
-    numbers without separators and parameters. One that has a control character matches nothing.
+    Users are compared without password and with escapes decoded. A telephone number is compared without separators and
+    parameters (:func:`edgesbc.sip.user_part.plain_user`), and as it was written as well. A user that has a control
+    character matches nothing.
     """
 
     name: str
@@ -166,9 +168,9 @@ class _Rule:
             and (not self.request_hosts or request.uri.host in self.request_hosts)
             and (not self.from_hosts or request.from_.uri.host in self.from_hosts)
             and (not self.to_hosts or request.to.uri.host in self.to_hosts)
-            and (not self.prefixes or plain_user(request.uri).startswith(self.prefixes))
-            and (self.request_user is None or _matches(self.request_user, plain_user(request.uri)))
-            and (self.from_user is None or _matches(self.from_user, plain_user(request.from_.uri)))
+            and (not self.prefixes or any(user.startswith(self.prefixes) for user in spellings(request.uri)))
+            and (self.request_user is None or _matches_user(self.request_user, request.uri))
+            and (self.from_user is None or _matches_user(self.from_user, request.from_.uri))
             and all(_matches(search, field_value(request, name)) for name, search in self.header)
             and (self.hours is None or self.hours.contains(wall))
         )
@@ -229,6 +231,10 @@ class RoutingTable:
 
 def _compiled(pattern: str | None) -> _Search | None:
     return None if pattern is None else compile_pattern(pattern).search
+
+
+def _matches_user(search: _Search, uri: Uri) -> bool:
+    return any(_matches(search, user) for user in spellings(uri))
 
 
 def _matches(search: _Search, text: str | None) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from edgesbc.sip.uri import Uri
 
-__all__ = ["WrittenUser", "plain_user"]
+__all__ = ["WrittenUser", "plain_user", "spellings"]
 
 # phonedigit       = DIGIT / [ visual-separator ]
 # phonedigit-hex   = HEXDIG / "*" / "#" / [ visual-separator ]
@@ -39,6 +39,20 @@ def plain_user(uri: Uri) -> str:
     if user.isascii() and user.isalnum():
         return user
     return _plain(user.partition(":")[0], is_tel=False)
+
+
+def spellings(uri: Uri) -> tuple[str, ...]:
+    """:func:`plain_user`, and behind it the user as it was written, without password and with escapes decoded, where
+    that differs: for patterns that were made for a written form."""
+    plain, user = plain_user(uri), uri.user
+    written = uri.opaque if user is None else user
+    if written is plain:
+        return (plain,)
+    if user is not None:
+        written = written.partition(":")[0]
+    if "%" in written:
+        written = unquote(written, errors="replace")
+    return (plain,) if written == plain else (plain, written)
 
 
 def _plain(text: str, is_tel: bool) -> str:

@@ -6,7 +6,7 @@ from support.containment import unfailing
 from support.media import answer, offer
 
 from edgesbc.base.address import Zone
-from edgesbc.media.commands import Delete, MediaError, MediaReply, MediaTimeout
+from edgesbc.media.commands import Delete, Establish, MediaError, MediaReply, MediaTimeout
 from edgesbc.media.plane import MediaPlane
 from edgesbc.sdp.session import parse_session
 
@@ -53,6 +53,7 @@ async def test_a_silent_session_is_reported_once(nursery, autojump_clock):
     await nursery.start(plane.run)
     await trio.sleep(100.0)  # without a session there is no deadline
     set_up(plane)
+    plane.carry_out(Establish("c", "a"))
     await trio.sleep(59.0)
     assert events == []
     await trio.sleep(300.0)

@@ -155,6 +155,12 @@ def test_texts_that_are_no_hosts(name: str) -> None:
         a_route(from_host=("a.example",) * (limits.DOMAINS + 1))
 
 
+def test_a_pattern_for_the_written_form_of_a_number_matches_that() -> None:
+    assert takes(a_route(request_user=r"^\+1-201-555"), request(uri="tel:+1-201-555-0123;phone-context=example.com"))
+    assert takes(a_route(request_prefix=("+1-201",)), request(uri="sip:%2B1-201-555@example.com"))
+    assert not takes(a_route(request_user=r"^\+1-201-555"), request(uri="tel:+12015550123"))
+
+
 def test_headers_in_any_case() -> None:
     agent = request(extra="User-Agent: baresip v1\r\nx-tenant: blue\r\n")
     assert takes(a_route(user_agent="^baresip"), agent)
