@@ -79,6 +79,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.OPEN_OFFER: "Both sides changed the call at once: the phones try again by themselves.",
     Reason.MEDIA_TIMEOUT: "A phone that disappeared, or a firewall between it and `[media] address`; or silence for"
     " longer than `[media] timeout`.",
+    Reason.ONE_WAY_MEDIA: 'The call goes on (`[media] one_way = "tell"`). As for `media-timeout`.',
     Reason.FLOW_GONE: "A client has to register again. For a destination: it does not listen, or its"
     " certificate is refused.",
     Reason.FLOW_MOVED: "Nothing: this is normal. Many of them: the network, or a proxy in between, closes connections"
