@@ -183,7 +183,9 @@ def test_60_requests_inside_its_calls_pass() -> None:
     for number, method in enumerate(("ACK", "INVITE", "BYE")):
         inside = phone.request(method, uri=target(answer), call="own", cseq=number + 1, to_tag="callee")  # type: ignore[arg-type]
         forged = phone.request(method, uri=target(answer), call="own", cseq=number + 1, to_tag="guess")  # type: ignore[arg-type]
+        dropped = phone.harness.edge.pipeline.counts["pike", "pike"]
         assert phone.inward(forged) == []
+        assert phone.harness.edge.pipeline.counts["pike", "pike"] == dropped + 1, "before it was parsed"
         assert len(phone.inward(inside)) == 1, method
 
 

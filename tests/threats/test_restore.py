@@ -126,7 +126,10 @@ def test_48_the_archive_does_not_choose_the_state_directory(tmp_path: Path) -> N
     file.write_bytes(archive([policy_of(there), plain("state/authorized_keys", b"ssh-rsa"), plain("state/token.key")]))
     with pytest.raises(BackupError, match="which no policy at"):
         restore_backup(file, tmp_path / "edge.toml")
+    with pytest.raises(BackupError, match=r"and --state-dir names .*/other"):
+        restore_backup(file, tmp_path / "edge.toml", tmp_path / "other")
     assert list(there.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ssh", "backup"]
     restored = restore_backup(file, tmp_path / "edge.toml", there)
     assert restored.left_out == ["state/authorized_keys"]
     assert [path.name for path in there.iterdir()] == ["token.key"]
@@ -146,6 +149,22 @@ def test_48_a_link_in_the_state_directory_is_not_followed(tmp_path: Path) -> Non
         restore_backup(file, tmp_path / "edge.toml", state)
     assert outside(there) == before
     assert [path.name for path in state.iterdir()] == ["self-signed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes owners")
+def test_48_what_is_there_keeps_its_owner(tmp_path: Path) -> None:
+    """What the restore makes is the state directory's owner's; it changes no other owner."""
+    state, file = tmp_path / "state", tmp_path / "backup"
+    folder = state / "self-signed"
+    folder.mkdir(parents=True)
+    (folder / "fullchain.pem").write_text("of another")
+    os.chown(state, 65534, 65534)
+    for path in (folder, folder / "fullchain.pem"):
+        os.chown(path, 12345, 12345)
+    file.write_bytes(archive([policy_of(state), plain("state/self-signed/privkey.pem")]))
+    restore_backup(file, tmp_path / "edge.toml", state)
+    assert [path.stat().st_uid for path in (folder, folder / "fullchain.pem")] == [12345, 12345]
+    assert (folder / "privkey.pem").stat().st_uid == 65534
 
 
 def test_48_links_in_the_place_of_files_are_moved_and_their_targets_stay(tmp_path: Path) -> None:
