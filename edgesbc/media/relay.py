@@ -174,7 +174,9 @@ class Relay:
                 channel = channels[fd]
                 try:
                     if not channel.kernel_filtered:
-                        taken += channel.drain_checked(limits.MEDIA_LEARN_PACKETS) or 1
+                        # Of a hundred such ports that are flooded, each would otherwise have a whole batch in this turn.
+                        left = max(1, limits.MEDIA_TURN_PACKETS - taken)
+                        taken += channel.drain_checked(min(limits.MEDIA_LEARN_PACKETS, left)) or 1
                         continue
                     taken += 1
                     # One packet an event: the next poll reports further ones, which is cheaper than a failing recv().

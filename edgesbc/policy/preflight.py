@@ -76,6 +76,10 @@ def _state_dir(policy: Policy, beside: bool) -> _Mistakes:
         yield "edge.state_dir", f"expected a folder, found the file {existing}"
     elif not os.access(existing, os.W_OK | os.X_OK):
         yield "edge.state_dir", f"expected a folder that this user can write, found {existing}"
+    elif existing == folder and folder.stat().st_mode & 0o002:
+        # Who puts files there has the key of the edge's tokens, its bans and its control socket.
+        mode = f"{folder.stat().st_mode & 0o7777:o}"
+        yield "edge.state_dir", f"expected a folder that not every user can change, found {folder} with mode {mode}"
     elif not beside and served(policy):
         yield "edge.state_dir", f"expected a folder of its own, found {folder}, which another edge runs from"
 

@@ -321,6 +321,18 @@ def test_a_port_that_another_program_holds_is_skipped(held):
     harness.relay.close()
 
 
+def test_a_turn_is_bounded_however_many_ports_that_know_no_peer_are_flooded(harness):
+    """A poll may report 128 of them, of which each may have 64 packets taken in one go."""
+    flooder = harness.peer("127.0.0.66")
+    for number in range(40):
+        port = harness.port(offer(f"c{number}", "a", harness.peer("127.0.0.5").sdp()))
+        for _ in range(2 * limits.MEDIA_LEARN_PACKETS // 3):
+            flooder.send(RTP, port)
+    assert limits.MEDIA_TURN_PACKETS <= harness.relay.turn() <= limits.MEDIA_TURN_PACKETS + limits.MEDIA_POLL_EVENTS
+    harness.turn()
+    assert harness.relay.drops["source",] == 40 * (2 * limits.MEDIA_LEARN_PACKETS // 3)
+
+
 def test_a_turn_relays_from_more_ports_than_one_poll_reports(harness, monkeypatch):
     monkeypatch.setattr(limits, "MEDIA_POLL_EVENTS", 2)
     pairs = [(harness.peer("127.0.0.5"), harness.peer("127.0.0.6")) for _ in range(5)]
@@ -347,7 +359,7 @@ def test_after_a_bound_of_ports_in_use_elsewhere_a_pair_is_refused(monkeypatch):
 
 
 def test_one_port_that_learns_takes_a_bounded_part_of_a_turn(harness, monkeypatch):
-    monkeypatch.setattr(limits, "MEDIA_TURN_PACKETS", 1)
+    monkeypatch.setattr(limits, "MEDIA_TURN_PACKETS", limits.MEDIA_LEARN_PACKETS)
     a, b, intruder = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.66")
     for_a, _ = harness.call(a, b)
     for _ in range(limits.MEDIA_LEARN_PACKETS + 1):

@@ -164,6 +164,16 @@ def test_a_certificate_of_another_time(tmp_path: Path, begins: float, ends: floa
     assert message in certified(tmp_path)["listen[0].certificate"]
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o703])
+def test_a_state_dir_that_every_user_can_change(tmp_path: Path, mode: int) -> None:
+    """Who writes there has a key of the edge's tokens and its control socket."""
+    state = tmp_path / "state"
+    state.mkdir()
+    assert "edge.state_dir" not in messages(policy(tmp_path))
+    state.chmod(mode)
+    assert f"with mode {mode:o}" in messages(policy(tmp_path))["edge.state_dir"]
+
+
 def test_a_state_dir_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     assert "found the file" in messages(policy(tmp_path))["edge.state_dir"]
