@@ -174,7 +174,7 @@ class Relay:
                 channel = channels[fd]
                 try:
                     if not channel.kernel_filtered:
-                        # Of a hundred such ports that are flooded, each would otherwise have a whole batch in this turn.
+                        # Of a hundred such ports that are flooded, each would have a whole batch in this turn.
                         left = max(1, limits.MEDIA_TURN_PACKETS - taken)
                         taken += channel.drain_checked(min(limits.MEDIA_LEARN_PACKETS, left)) or 1
                         continue
