@@ -151,9 +151,10 @@ async def test_what_cannot_be_written_is_tried_again_and_logged_once(
         await until(lambda: (tmp_path / "one.txt").exists() and (tmp_path / "other.txt").exists())
         await until(lambda: len(log.lines) == 4)
         nursery.cancel_scope.cancel()
-    assert [event for event, _ in log.lines] == [
-        "one cannot be written", "other cannot be written", "one are written again", "other are written again",
-    ]  # fmt: skip
+    events = [event for event, _ in log.lines]
+    assert events[:2] == ["one cannot be written", "other cannot be written"]
+    # The disk may have room again between the two files.
+    assert sorted(events[2:]) == ["one are written again", "other are written again"]
 
 
 async def test_a_fault_in_one_state_keeps_no_other_from_being_written(
