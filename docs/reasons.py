@@ -77,8 +77,9 @@ ADVICE: Final[Mapping[Reason, str]] = {
     " `edgesbc why` with the address of a member, and the metric `edgesbc_destination_up`.",
     Reason.NO_MEDIA: "The detail says why: no free port (`[media] ports`, RLIMIT_NOFILE), or SDP that is refused.",
     Reason.OPEN_OFFER: "Both sides changed the call at once: the phones try again by themselves.",
-    Reason.MEDIA_TIMEOUT: "A phone that disappeared, or a firewall between it and `[media] address`; or silence for"
-    " longer than `[media] timeout`.",
+    Reason.MEDIA_TIMEOUT: "The detail names the side that fell silent, if it was one: a phone that disappeared, a"
+    " server that was killed, or a firewall between it and `[media] address`. See `[media] timeout`, `one_way` and"
+    " `one_way_timeout`.",
     Reason.ONE_WAY_MEDIA: 'The call goes on (`[media] one_way = "tell"`). As for `media-timeout`.',
     Reason.FLOW_GONE: "A client has to register again. For a destination: it does not listen, or its"
     " certificate is refused.",

@@ -26,7 +26,7 @@ def test_every_reason_has_a_row_with_its_answer_and_the_files_that_give_it() -> 
     assert rows["ratelimit"][2].strip() == "503"
     assert rows["pike"][2].strip() == "-"
     assert rows["pike"][4].strip() == "[stage `pike`](../../edgesbc/screen/stages/pike.py)"
-    files = ("signalling/request_branches", "signalling/targets")
+    files = ("signalling/out_of_dialog", "signalling/request_branches", "signalling/targets")
     links = [f"[{file.replace('/', '.')}](../../edgesbc/{file}.py)" for file in files]
     assert rows["routed"][4].strip() == ", ".join(links)
 
