@@ -182,6 +182,8 @@ SLOW_START_SHARE: Final = 0.05
 """Part of its share that a returning member gets at once: with none, an idle set would never try it."""
 REFUSAL_CALLS: Final = 100
 """Last calls of a member whose outcomes are kept, to see which part of them it refuses."""
+REPEATED_SILENCES: Final = 10
+"""Calls of trunks to one number that may meet silence in a row before the member, and not the number, is in trouble."""
 REFUSAL_SECONDS: Final = 300.0
 """For how long such an outcome counts: older ones say nothing about the member's state."""
 TARGETS: Final = 32

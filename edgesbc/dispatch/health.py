@@ -55,7 +55,8 @@ class Health:
 
     Probes and calls are counted separately: a member that answers OPTIONS but not INVITE is TRYING after a
     good probe, and INACTIVE after ``fall`` calls all the same. An answered call resets both counts. All failures that
-    one caller may have provoked count once, until a call is answered again.
+    one caller may have provoked count once, until a call is answered again. Those of trunks to one number do too, up to
+    ``limits.REPEATED_SILENCES``: all calls may be to one number.
 
     A refused call is neither good nor bad: it shows that the member is there, and maybe only that its number is out of
     order. A large share of refusals makes the member INACTIVE at once (:class:`Refusals`).
@@ -67,6 +68,7 @@ class Health:
     __slots__ = (
         "_back",
         "_callers",
+        "_repeated",
         "calls_failed",
         "needed",
         "probes_failed",
@@ -90,6 +92,7 @@ class Health:
         """Good responses in a row that make an INACTIVE member ACTIVE."""
         self._back: float | None = None  # when it last returned from INACTIVE
         self._callers: set[Hashable] = set()  # the callers of counted failures, at most ``fall``
+        self._repeated = 0  # failures in a row of calls of trunks to a number that has failed before
         self.refusals = Refusals()
 
     @property
@@ -103,19 +106,22 @@ class Health:
             if self.successes >= self.needed:
                 self._back = now
                 self.calls_failed = self.probes_failed = 0
-                self._callers.clear()
+                self._forget_callers()
                 self._become(MemberState.ACTIVE, now)
             return
         self.probes_failed = 0
         if evidence is Evidence.TRAFFIC:
             self.calls_failed = 0
-            self._callers.clear()
+            self._forget_callers()
         self._become(MemberState.TRYING if self.calls_failed else MemberState.ACTIVE, now)
 
-    def bad(self, now: float, evidence: Evidence = Evidence.TRAFFIC, caller: Hashable = None) -> None:
+    def bad(
+        self, now: float, evidence: Evidence = Evidence.TRAFFIC, caller: Hashable = None, of_many: bool = False
+    ) -> None:
         """Count a failure: no response, a transport error, or a response of ``failed_on``.
 
-        ``caller`` identifies the caller if it may have provoked the failure; None if not.
+        ``caller`` identifies the caller if it may have provoked the failure, or with ``of_many`` the number that many
+        people called; None if neither may be the reason.
         """
         self.successes = 0
         if self.state is MemberState.INACTIVE:
@@ -123,6 +129,10 @@ class Health:
         if evidence is Evidence.TRAFFIC:
             if caller is None or caller not in self._callers:
                 self.calls_failed += 1
+            elif of_many:
+                self._repeated += 1
+                if self._repeated >= limits.REPEATED_SILENCES - 1:
+                    self.calls_failed = self.settings.fall
             if caller is not None:
                 self._callers.add(caller)
         else:
@@ -138,7 +148,6 @@ class Health:
         Returns why that makes the member INACTIVE, "" if it does not.
         """
         if self.state is MemberState.INACTIVE:
-            self.successes = 0
             return ""
         self.refusals.refused(now, caller, number)
         why = self.refusals.verdict(now, self.settings)
@@ -160,9 +169,13 @@ class Health:
         if self.state is MemberState.INACTIVE:
             self.calls_failed = self.settings.fall - 1
             self.probes_failed = 0
-            self._callers.clear()
+            self._forget_callers()
             self._back = now
             self._become(MemberState.TRYING, now)
+
+    def _forget_callers(self) -> None:
+        self._callers.clear()
+        self._repeated = 0
 
     def _become(self, state: MemberState, now: float) -> None:
         if state is not self.state:

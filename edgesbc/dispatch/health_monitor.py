@@ -101,15 +101,23 @@ class HealthMonitor:
             if not member.probe:
                 self._schedule(member, now, soon=True)
 
-    def failed(self, member: Member, now: float, why: str, caller: Hashable = None, kind: str = "silence") -> None:
+    def failed(
+        self,
+        member: Member,
+        now: float,
+        why: str,
+        caller: Hashable = None,
+        kind: str = "silence",
+        of_many: bool = False,
+    ) -> None:
         """Live traffic failed at ``member``: no response, or a transport error.
 
-        A server may also ignore malformed requests, or all to one number: ``caller`` is the sender, or the number, that
-        may be the reason, and all failures of one caller count once. ``kind`` is the word in ``counts`` that says
-        whether it counts.
+        A server may also ignore malformed requests, or all to one number: ``caller`` is the sender, or with ``of_many``
+        the number, that may be the reason, and all failures of one caller count once. ``kind`` is the word in
+        ``counts`` that says whether it counts.
         """
         was = member.health.state
-        self._count(member, now, why, Evidence.TRAFFIC, caller, kind)
+        self._count(member, now, why, Evidence.TRAFFIC, caller, kind, of_many)
         if member.health.state is not was and not member.probe:
             self._schedule(member, now, soon=True)  # confirm the new state by an early probe
 
@@ -175,6 +183,7 @@ class HealthMonitor:
         evidence: Evidence,
         caller: Hashable = None,
         kind: str = "probes",
+        of_many: bool = False,
     ) -> None:
         was, enabled, up = member.state, member.admin_state is AdminState.ENABLED, member.health.up
         if failure is None:
@@ -187,7 +196,7 @@ class HealthMonitor:
                 if evidence is Evidence.PROBE and since is not None and now - since >= retry:
                     self._try_again(member, now)  # otherwise a member that never answers OPTIONS would stay out
                 return
-            member.health.bad(now, evidence, caller)
+            member.health.bad(now, evidence, caller, of_many)
         self._report(member, was, enabled, up, now, failure or "it answers")
 
     def _schedule(self, member: Member, now: float, soon: bool = False) -> None:

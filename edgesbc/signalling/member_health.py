@@ -130,12 +130,13 @@ class HealthFeedback:
         if not self._counts:
             return
         reason: SourceKey | int | None = self._caller if timeout else None
-        if timeout and reason is None and member.health.settings.interval:
+        of_trunk = timeout and reason is None and member.health.settings.interval > 0
+        if of_trunk:
             # A server may give no answer for one number only. Probes find a server that is down, so one call of a trunk
-            # to each number is enough; without probes only calls can show it.
+            # to each number is enough, as long as there are others; without probes only calls can show it.
             reason = hash(self._called())
         kind = "silence" if timeout else "transport"
-        self._dispatcher.health_monitor.failed(member, now, _words(timeout), reason, kind)
+        self._dispatcher.health_monitor.failed(member, now, _words(timeout), reason, kind, of_trunk)
 
     def _record_failover(self, member: Member, why: str, now: float) -> None:
         detail = f"{member.name} {why}"

@@ -111,6 +111,22 @@ def test_failures_of_one_caller_count_once() -> None:
     assert health.state is MemberState.INACTIVE
 
 
+def test_calls_of_many_to_one_number_count_once_and_together_after_ten() -> None:
+    """All calls may be to one number: a member that is silent to all of them must not be tried for ever."""
+    health = Health(HealthSettings(fall=2))
+    for now in range(limits.REPEATED_SILENCES - 1):
+        health.bad(float(now), caller=100, of_many=True)
+        assert (health.state, health.calls_failed) == (MemberState.TRYING, 1)
+    health.bad(10.0, caller=100, of_many=True)
+    assert health.state is MemberState.INACTIVE
+    health = Health(HealthSettings(fall=2))
+    for now in range(5 * limits.REPEATED_SILENCES):
+        health.bad(float(now), caller=100, of_many=True)
+        if now % 5 == 4:
+            health.good(float(now))
+    assert health.state is MemberState.ACTIVE
+
+
 def test_every_failure_counts_that_a_trunk_or_the_network_reports() -> None:
     health = Health(HealthSettings(fall=2))
     health.bad(0.0, caller=None)

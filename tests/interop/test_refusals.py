@@ -46,16 +46,30 @@ async def test_a_member_that_sends_retry_after_is_left_alone(tmp_path: Path) -> 
         assert member_states(app, one.uri) == [], "a member that answers is up"
 
 
-async def test_a_503_without_a_time_is_a_failure(tmp_path: Path) -> None:
+async def test_a_503_is_the_failure_of_its_call_and_not_of_its_member(tmp_path: Path) -> None:
+    """All calls are of one user to one number."""
     refuses: Steps = (taken(), answer(503), take("ACK"))
     async with (
         fleet(tmp_path, refuses, ANSWERS) as (one, two),
         edge_before(tmp_path, member_tables(one.uri, two.uri), health="interval = 0, fall = 3, retry = 3600") as app,
     ):
         await place(app, tmp_path, "caller", caller(), 20, 50, "-l", "1")
-        assert await one.stop() == Counted(3, 3, 0)
+        assert await one.stop() == Counted(20, 20, 0)
         assert await two.stop() == Counted(20, 20, 0)
-        assert member_states(app, one.uri) == ["trying", "inactive"]
+        assert member_states(app, one.uri) == []
+
+
+async def test_a_member_that_refuses_nearly_all_calls_is_taken_out(tmp_path: Path) -> None:
+    refuses: Steps = (taken(), answer(503), take("ACK"))
+    health = "interval = 0, retry = 3600, refused_calls = 5, refused_spread = 1"
+    async with (
+        fleet(tmp_path, refuses, ANSWERS) as (one, two),
+        edge_before(tmp_path, member_tables(one.uri, two.uri), health=health) as app,
+    ):
+        await place(app, tmp_path, "caller", caller(), 20, 50, "-l", "1")
+        assert await one.stop() == Counted(5, 5, 0)
+        assert await two.stop() == Counted(20, 20, 0)
+        assert member_states(app, one.uri) == ["inactive"]
 
 
 @pytest.mark.parametrize(("bound", "most"), [("max_calls = 10", 10), ("max_cps = 0.01", 1)])
