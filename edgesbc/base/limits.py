@@ -91,6 +91,8 @@ SEALED_TARGET_CHARS: Final = 320
 Longer texts are kept in memory, and the token names them. A Contact of another edge, and two proxies, need 300."""
 LONG_TARGETS: Final = 4_096
 """Contacts with route sets that are kept so, of peers with an account, and of all others; 6 MiB each."""
+LONG_TARGETS_OF_PEER: Final = 256
+"""Of these, those of one account, or of one address without one: more than the calls that it may have by default."""
 
 # --- Listeners and connections ---------------------------------------------------------------------------
 

@@ -93,8 +93,10 @@ class ContactTokens:
     def _seal(self, target: RemoteTarget, leg: Leg, holder: Flow, now: float) -> str:
         """A token for the peer at ``holder``; texts of ``leg``'s peer that are too long for it are kept here."""
         if self._long.are_long(target.uri, target.routes):
-            has_account = self._live.standings.of(leg.flow, now) >= Standing.REGISTERED
-            target.uri, target.routes = self._long.keep(target.uri, target.routes, has_account), ()
+            standings = self._live.standings
+            has_account = standings.of(leg.flow, now) >= Standing.REGISTERED
+            peer = standings.call_holder(leg.flow, True, now)
+            target.uri, target.routes = self._long.keep(target.uri, target.routes, has_account, peer), ()
         return self._sealer.seal(target, holder.listener.zone)
 
     @staticmethod

@@ -213,16 +213,30 @@ def test_the_longest_request_inside_a_dialog_needs_no_fragments() -> None:
 def test_long_targets_of_strangers_displace_none_of_users() -> None:
     table = LongTargets()
     names = [
-        table.keep(f"sip:{number}@{'x' * 400}", ("<sip:a;lr>",), False) for number in range(limits.LONG_TARGETS + 1)
+        table.keep(f"sip:{number}@{'x' * 400}", ("<sip:a;lr>",), False, f"192.0.2.{number % 50}")
+        for number in range(limits.LONG_TARGETS + 1)
     ]
-    own = table.keep("sip:user@" + "x" * 400, (), True)
+    own = table.keep("sip:user@" + "x" * 400, (), True, 1)
     assert len(table) == limits.LONG_TARGETS + 1
     assert table.find(names[0]) is None
     assert table.find(names[1]) == (f"sip:1@{'x' * 400}", "<sip:a;lr>")
-    table.keep("sip:more@" + "x" * 400, (), False)
+    table.keep("sip:more@" + "x" * 400, (), False, "192.0.2.99")
     assert table.find(names[1]) is not None  # it was used since
     assert table.find(names[2]) is None
     assert table.find(own) is not None
+
+
+def test_long_targets_of_one_account_displace_none_of_others() -> None:
+    table = LongTargets()
+    uri = "sip:user@" + "x" * 400
+    names = [table.keep(uri, (), True, 1), table.keep(uri, (), True, None), table.keep(uri, (), False, "192.0.2.1")]
+    table.keep(uri, (), True, 2)  # the same text, which is then of both
+    many = [table.keep(f"sip:{number}@{'x' * 400}", (), True, 2) for number in range(2 * limits.LONG_TARGETS)]
+    assert [table.find(name) for name in names] == [(uri,)] * 3
+    assert len(table) == 3 + limits.LONG_TARGETS_OF_PEER
+    assert [table.find(name) is not None for name in many[-limits.LONG_TARGETS_OF_PEER - 1 :]] == [
+        False, *[True] * limits.LONG_TARGETS_OF_PEER,
+    ]  # fmt: skip
 
 
 # --- a server of the private side refers ---------------------------------------------------------------------
