@@ -120,7 +120,9 @@ class PolicyLog:
         self.path = state_dir / DATABASE
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to its owner
         # No connection is kept open: entries are rare, and any thread may write the next one.
-        self._engine = create_engine(URL.create("sqlite", database=str(self.path)), poolclass=NullPool)
+        # Errors show no parameters: the text of a policy that was in the file may have a password in a wrong place.
+        url = URL.create("sqlite", database=str(self.path))
+        self._engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
         _METADATA.create_all(self._engine)
 
     def append(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from sqlalchemy.exc import SQLAlchemyError
 
 from edgesbc.base import limits
 from edgesbc.store.policy_log import Outcome, PolicyLog, PolicyLogEntry, earlier
@@ -25,6 +26,19 @@ def test_entries_come_back_newest_first(tmp_path: Path) -> None:
 def test_entries_are_read_by_another_log(tmp_path: Path) -> None:
     entry = PolicyLog(tmp_path / "deep" / "down").append("a.toml", "ü\x00'\"", "root", Outcome.STARTED)
     assert PolicyLog(tmp_path / "deep" / "down").entries() == [entry]
+
+
+@pytest.mark.parametrize("table", ["policy_text", "policy_log"])
+def test_an_error_shows_nothing_of_a_policy(tmp_path: Path, table: str) -> None:
+    """It is logged, and a control command returns it; a text that was in the file may have a password."""
+    log = PolicyLog(tmp_path)
+    with sqlite3.connect(log.path) as connection:
+        full = f"create trigger full before insert on {table} begin select raise(abort, 'the disk is full'); end"
+        connection.execute(full)
+    connection.close()
+    with pytest.raises(SQLAlchemyError, match="the disk is full") as caught:
+        log.append("a.toml", "secret", "root", Outcome.SET_ASIDE, "secret")
+    assert "secret" not in str(caught.value)
 
 
 def test_one_copy_of_each_text(tmp_path: Path) -> None:
