@@ -76,21 +76,18 @@ class HealthFeedback:
         if hop.lease is not None:
             self._record_failover(hop.lease.member, f"answered {response.status}: {why}", now)
 
-    def on_failover(self, hop: NextHop, timeout: bool, now: float) -> None:
-        """The member gave no answer in time or (``timeout`` False) could not be reached, and the next one is tried."""
-        if hop.lease is not None:
+    def on_no_answer(
+        self, hop: NextHop, failure: SendFailure | None, timeout: bool, too_late: bool, now: float
+    ) -> None:
+        """The member gave no answer in time or (``timeout`` False) could not be reached; the next one is tried, unless
+        it is ``too_late``. ``failure`` is given where the request was never sent, so that it shows nothing about the
+        member."""
+        if hop.lease is None:
+            return
+        if failure is None:
             self._count_failure(hop.lease.member, timeout, now)
-            self._record_failover(hop.lease.member, _words(timeout), now)
-
-    def on_unsent(self, hop: NextHop, failure: SendFailure, now: float) -> None:
-        """The request was never sent, so that it shows nothing about the member; the next one is tried."""
-        if hop.lease is not None:
-            self._record_failover(hop.lease.member, failure.value, now)
-
-    def on_timeout(self, hop: NextHop, now: float) -> None:
-        """The member gave no answer in time, and no other is tried."""
-        if hop.lease is not None:
-            self._count_failure(hop.lease.member, True, now)
+        if failure is not None or not too_late:
+            self._record_failover(hop.lease.member, failure.value if failure is not None else _words(timeout), now)
 
     @property
     def _caller(self) -> SourceKey | None:

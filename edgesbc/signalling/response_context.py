@@ -8,12 +8,10 @@ from functools import partial
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling import topology
 from edgesbc.signalling.best_response import BestResponse
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.call import Call
@@ -23,12 +21,13 @@ from edgesbc.signalling.member_health import HealthFeedback
 from edgesbc.signalling.offer_answer import OfferAnswer
 from edgesbc.signalling.peers import Peers
 from edgesbc.signalling.request_branches import RequestBranches
+from edgesbc.signalling.sender_responses import Forwarding, SenderResponses, warning
 from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.signalling.unreadable_response import UnreadableResponse
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.machines import TransactionState
-from edgesbc.sip.message import Fields, Request, Response
+from edgesbc.sip.message import Request, Response
 
 __all__ = ["ResponseContext"]
 
@@ -49,8 +48,8 @@ class ResponseContext:
 
     __slots__ = (
         "_answer_forwarded", "_best", "_branches", "_cancelled", "_failover_ended", "_health", "_is_invite",
-        "_on_completed", "_parts", "_peers", "_queue", "_sdp", "_setup", "_stop_at", "_timed_out", "_too_large",
-        "_unusable", "due", "queued", "request", "server",
+        "_on_completed", "_parts", "_peers", "_queue", "_responses", "_sdp", "_setup", "_stop_at", "_timed_out",
+        "_too_large", "_unusable", "due", "queued", "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +76,7 @@ class ResponseContext:
         evidence = evidence and server.proven
         self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, evidence)
         on_hop = setup.on_sent if setup is not None else None
+        self._responses = SenderResponses(parts, server, peers, self._sdp)
         self._branches = RequestBranches(parts, self, server, targets, peers, standing, on_hop, mark, evidence)
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
@@ -114,7 +114,7 @@ class ResponseContext:
         if self.server.answered:
             return  # cancelled meanwhile
         if isinstance(sdp, MediaError):
-            self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, extra=self._warning(sdp))
+            self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, extra=warning(sdp, self.server))
         else:
             self._branches.body = sdp
             self._try_next(now)
@@ -234,7 +234,8 @@ class ResponseContext:
         elif self._cancelled:
             self._finish(487, "cancelled", now)
         elif self._unusable is not None:
-            self._refuse(Reason.NO_MEDIA, now, self._unusable.status, self._unusable.reason)
+            error = self._unusable
+            self._refuse(Reason.NO_MEDIA, now, error.status, error.reason, extra=warning(error, self.server))
         elif self._too_large and self._too_large == self._branches.tried:
             self._refuse(Reason.TOO_LARGE, now)  # RFC 3261 section 21.5.7
         elif reason is not None:
@@ -281,53 +282,20 @@ class ResponseContext:
 
     def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
         """Send an answer on to the sender; ``body`` takes the place of its SDP."""
-        parts, server, request = self._parts, self.server, self.request
-        response, contacts, due = self._peers.translate(branch.hop, response, now)
-        final = response.status >= 200
-        if final and server.source.listener.zone is Zone.PUBLIC:
-            # As the sender gets it: an answer that shows nothing about users is no guess.
-            parts.live.pipeline.answered(server.source, request, response, now)
-        if body is None:
-            body = self._sdp.body_without_sdp(response)
-        vias = parts.responder.vias(server)
-        sender = Standing.TRUNK  # a private server, or a carrier that is a member
-        if server.flow.listener.zone is Zone.CORE and branch.hop.lease is None:
-            sender = parts.live.standings.of(branch.hop.flow, now)
-        crossing = parts.live.crossing(sender, server.flow, now)
-        data = topology.forward_response(response, request, vias, crossing, contacts, body)
-        if not server.flow.serial and len(data) > limits.DATAGRAM_BYTES:
-            if final:
-                detail = f"the response is larger than a datagram: {len(data)} bytes"
-                if self._drop_answer(branch, response, now) and not self._branches.pending:
-                    self._refuse(Reason.TOO_LARGE, now, Reason.INTERNAL.status, detail)
-            return
-        responder = parts.responder
-        if not responder.may_forward(server, len(data), final, now):
-            # Its receiver may be the victim of a forged address: it gets the answer without a body, or a brief one.
-            success = self._is_invite and 200 <= response.status < 300
-            if response.body and not success:
-                data = topology.forward_response(response, request, vias, crossing, contacts, b"")
-            if success or not response.body or not responder.may_forward(server, len(data), final, now):
-                self._answer_briefly(branch, response, len(data), now)
-                return
-        if response.status < 300:
-            branch.forwarded = self._answer_forwarded = True
-        responder.send_at(server, response.status, data, due, now)
-        if final:
-            self._on_answered(branch, response.status, now)
-
-    def _answer_briefly(self, branch: Branch, response: Response, size: int, now: float) -> None:
-        """An answer of ``size`` bytes is too long for an address that may be forged: a provisional one is cut or
-        dropped, a 2xx to INVITE ends the call, since it is of no use without its description."""
-        if response.status < 200:
-            if self._parts.responder.ring_briefly(self.server, response, now):
+        forwarded, size = self._responses.forward(branch, response, body, now)
+        status = response.status
+        if forwarded is Forwarding.SENT:
+            if status < 300:
                 branch.forwarded = self._answer_forwarded = True
-            return
-        if self._is_invite and response.status < 300:
+            if status >= 200:
+                self._on_answered(branch, status, now)
+        elif forwarded is Forwarding.WITHHELD:
             self._withhold(branch, response, size, now)
-            return
-        self._parts.responder.answer_briefly(self.server, response, now)
-        self._on_answered(branch, response.status, now)
+        elif forwarded is Forwarding.TOO_LARGE and status >= 200:
+            dropped = self._drop_answer(branch, response, now)
+            if dropped and not self._branches.pending:
+                detail = f"the response is larger than a datagram: {size} bytes"
+                self._refuse(Reason.TOO_LARGE, now, Reason.INTERNAL.status, detail)
 
     def _withhold(self, branch: Branch, response: Response, size: int, now: float) -> None:
         """Do not forward a 2xx: end what it set up, unless the sender has had it before."""
@@ -365,15 +333,10 @@ class ResponseContext:
         """A branch will get no answer, because of a time-out or (``timeout`` False) of a transport error."""
         self._branches.remove(branch)
         lease = branch.hop.lease
-        if not self.server.answered and not self._cancelled and not branch.forwarded and lease is not None:
-            if branch.failure is not None:
-                self._health.on_unsent(branch.hop, branch.failure, now)
-            elif timeout and not self._is_invite:
-                self._health.on_timeout(branch.hop, now)
-            else:
-                self._health.on_failover(branch.hop, timeout, now)
-            if timeout and not self._is_invite:
-                self._failover_ended = True  # its sender has no time left for another
+        if not (self.server.answered or self._cancelled or branch.forwarded) and lease is not None:
+            too_late = timeout and not self._is_invite  # its sender has no time left for another
+            self._health.on_no_answer(branch.hop, branch.failure, timeout, too_late, now)
+            self._failover_ended = self._failover_ended or too_late
         self._too_large += branch.failure is SendFailure.TOO_LARGE
         self._failover_ended = self._failover_ended or lease is None
         self._timed_out = timeout
@@ -382,14 +345,6 @@ class ResponseContext:
             self._go_on(now)
         elif self._setup is None:
             self._end_branches(now)
-
-    def _warning(self, error: MediaError) -> Fields:
-        """The field that says in a 488 why the offer of its receiver is refused (RFC 3261 section 21.4.26)."""
-        if error.status != 488:
-            return []
-        host = self.server.flow.listener.advertise_host
-        agent = f"[{host}]" if ":" in host else host
-        return [("Warning", f'399 {agent} "{error.reason}"')]
 
     def _refuse(
         self,
@@ -415,13 +370,8 @@ class ResponseContext:
         self, status: int, outcome: str, now: float, retry_after: int = 0, more: Sequence[tuple[str, str]] = ()
     ) -> None:
         """Send the edge's own final answer, and end the call that the request was to set up."""
-        responder = self._parts.responder
         self._abandon_branches(now)
-        if status == 408 and not self._is_invite:
-            responder.drop(self.server)  # RFC 4320: its sender has timed out as well
-        else:
-            extra = [("Retry-After", str(retry_after))] if retry_after else []
-            responder.answer(self.server, status, now, [*extra, *more])
+        self._responses.refuse(status, retry_after, more, now)
         self._end(status, outcome, now)
 
     def _end(self, status: int, outcome: str, now: float) -> None:
