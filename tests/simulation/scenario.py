@@ -138,7 +138,7 @@ def _add_callers(world: World) -> None:
 
 def _call(world: World, agent: Agent) -> None:
     if agent.alive:
-        Caller(agent, world.random, f"sip:{world.random.choice((100, 100, 200))}@192.0.2.1")
+        Caller(agent, world.random, (f"sip:{world.random.choice((100, 100, 200))}@192.0.2.1", []))
 
 
 def _add_phones(world: World) -> None:
@@ -164,11 +164,17 @@ def _add_phones(world: World) -> None:
 
 
 def _call_user(world: World, inside: Agent, user: str) -> None:
-    for destination in world.checks.destinations:
-        contact, path = destination.bindings.get(user, ("", ""))
-        if path:
-            Caller(inside, world.random, contact.strip("<>"), [f"Route: {path}"])
-            return
+    """Call a phone, or all phones at once, as those of one user."""
+    bindings = {name: found for one in world.checks.destinations for name, found in one.bindings.items()}
+    phones = [name for name in bindings if name.startswith("user")]  # and no floods
+    wanted = phones if Random(world.clock.now).random() < 0.4 else [user]
+    branches = [
+        (contact.strip("<>"), [f"Route: {path}"])
+        for contact, path in (bindings.get(name, ("", "")) for name in wanted)
+        if path
+    ]
+    if branches:
+        Caller(inside, world.random, *branches)
 
 
 def _add_trouble(world: World) -> None:

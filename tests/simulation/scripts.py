@@ -13,22 +13,24 @@ __all__ = ["Caller", "Destination", "Register"]
 
 
 class Caller:
-    """One call of an agent, from its INVITE to its end."""
+    """One call of an agent, from its INVITE to its end. ``branches`` are Request-URIs, with the lines of further header
+    fields of each: of several, each gets an INVITE with the same Call-ID and From tag, as by a proxy that forks."""
 
-    def __init__(self, agent: Agent, random: Random, uri: str, lines: list[str] | None = None) -> None:
+    def __init__(self, agent: Agent, random: Random, *branches: tuple[str, list[str]]) -> None:
         self.agent = agent
         self._random = random
         word = agent.wire.word()
         self.call_id, self.tag = f"call{word}", f"t{word}"
         self._from = f"<sip:{agent.name}@phones.example>;tag={self.tag}"
         self._to = "<sip:100@example.com>"
-        self._cancelled = False
+        self._cancelled = self._has_answer = False
         self._late_offer = random.random() < 0.1
         self.finals: list[int] = []
         body = "" if self._late_offer else SDP.format(agent.host)
-        self._invite: ClientTransaction = agent.ask(
-            "INVITE", uri, self._from, self._to, self.call_id, 1, [agent.contact, *(lines or [])], body, self._hear
-        )
+        self._invites: list[ClientTransaction] = [
+            agent.ask("INVITE", uri, self._from, self._to, self.call_id, 1, [agent.contact, *lines], body, self._hear)
+            for uri, lines in branches
+        ]
         mood = random.random()
         if mood < 0.2:
             agent.after(random.uniform(0.0, 4.0), self._cancel)
@@ -36,17 +38,24 @@ class Caller:
             agent.after(60.0, self._cancel)  # no caller waits for ever
 
     def _cancel(self) -> None:
-        if not self._invite.final:
-            self._cancelled = True
-            if self._invite.provisional:
-                self.agent.cancel(self._invite)
+        for invite in self._invites:
+            if not invite.final:
+                self._cancelled = self._cancelled or not self._has_answer
+                self._cancel_branch(invite)
+
+    def _cancel_branch(self, invite: ClientTransaction) -> None:
+        """Cancel a branch once it has a provisional response (RFC 3261 section 9.1)."""
+        if invite.provisional and (invite.branch, "CANCEL") not in self.agent.client_transactions:
+            self.agent.cancel(invite)
 
     def _hear(self, response: Response | None) -> None:
         if response is None:
             self.finals.append(0)
         elif response.status < 200:
-            if self._cancelled and (self._invite.branch, "CANCEL") not in self.agent.client_transactions:
-                self.agent.cancel(self._invite)
+            if self._cancelled or self._has_answer:
+                for invite in self._invites:
+                    if invite.branch == response.via.branch:
+                        self._cancel_branch(invite)
         elif response.status >= 300:
             self.finals.append(response.status)
         else:
@@ -70,6 +79,10 @@ class Caller:
         if known is not None or self._cancelled:
             dialog.hang_up()
             return
+        self._has_answer = True
+        for invite in self._invites:
+            if not invite.final:
+                self._cancel_branch(invite)
         talk = self._random.choice((0.05, 3.0, 20.0, 120.0))
         if self._random.random() < 0.2:
             self.agent.after(talk / 2, lambda: self._again(dialog))
