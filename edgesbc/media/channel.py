@@ -97,8 +97,9 @@ class Channel:
         if peer is None or len(data) > self._credit:
             self._drops.add("limited")
             return 0
+        sent = self.sock.sendto(data, peer)
         self._credit -= len(data)
-        return self.sock.sendto(data, peer)
+        return sent
 
     def _drop_without_destination(self, data: bytes) -> int:
         self._drops.add("no-destination")
@@ -156,7 +157,22 @@ class Channel:
         try:
             self.forward(data)
         except OSError as error:
-            self.drop(drop_reason(error))
+            self.forward_again(data, error)
+
+    def forward_again(self, data: bytes, error: OSError) -> None:
+        """Send a packet once more, if ``error`` is the ICMP error of an earlier one; otherwise count it as not relayed.
+
+        The kernel reports such an error once, in place of the next packet. It may be forged (RFC 5927): with one for
+        each packet, whoever knows the addresses and ports could silence a call.
+        """
+        if error.errno == errno.ECONNREFUSED:
+            try:
+                self.forward(data)
+            except OSError as second:
+                error = second
+            else:
+                return
+        self.drop(drop_reason(error))
 
     def drop(self, reason: str) -> None:
         """Count a packet that is not relayed."""

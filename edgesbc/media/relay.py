@@ -19,7 +19,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.media.batching import BatchingPolicy
-from edgesbc.media.channel import Channel, drop_reason, is_media
+from edgesbc.media.channel import Channel, is_media
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.ports import PortPool
 from edgesbc.media.session import MediaPorts, NoPorts
@@ -194,7 +194,7 @@ class Relay:
                     try:
                         channel.forward(data)
                     except OSError as error:
-                        channel.drop(drop_reason(error))
+                        channel.forward_again(data, error)
                 except Exception as error:  # noqa: BLE001 - the boundary between one packet and all others
                     taken += 1
                     channel.drop("internal")

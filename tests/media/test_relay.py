@@ -5,11 +5,12 @@ import socket
 
 import pytest
 from support.containment import unfailing
+from support.icmp import icmp
 from support.media import answer, offer
 
 from bench.ports import free_range
 from edgesbc.base import limits
-from edgesbc.base.address import Zone
+from edgesbc.base.address import Source, Zone
 from edgesbc.media.commands import Delete, MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay
@@ -244,6 +245,26 @@ def test_a_peer_that_is_gone_does_not_disturb_other_sessions(harness):
         harness.turn()
     assert len(d.received()) == 5
     assert harness.relay.drops[("refused",)] >= 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")
+def test_forged_icmp_errors_cost_no_packet(harness):
+    """The kernel reports an error in place of sending the next packet, whoever has sent it."""
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    for_a, for_b = harness.call(a, b)
+    a.send(RTP, for_a)
+    b.send(NEXT, for_b)
+    harness.turn()
+    assert (a.received(), b.received()) == ([NEXT], [RTP])
+    for _ in range(20):
+        a.send(RTP, for_a)
+        icmp("127.0.0.200", Source("127.0.0.1", for_b), Source(b.host, b.port), b"")
+        harness.turn()
+        assert b.received() == [RTP]
+        b.send(NEXT, for_b)
+        icmp("127.0.0.200", Source("127.0.0.1", for_a), Source(a.host, a.port), b"")
+        harness.turn()
+        assert a.received() == [NEXT]
 
 
 def test_a_large_packet_is_dropped_and_not_truncated(harness):
