@@ -132,8 +132,10 @@ CONNECT_BACKOFF_SECONDS: Final = 0.5
 CONNECT_BACKOFF_MOST: Final = 30.0
 """The longest such time: what calls may lose of a destination that returns, and has no probes that notice it."""
 CONNECTION_WAITING: Final = 128
-"""Requests that wait for one connection to a destination: of 1.5 KiB each, they fit into its outbox. Those of senders
+"""Requests that wait for one connection to a destination, those that are sent again by it included. Those of senders
 without an account have half of it."""
+CONNECTION_WAITING_BYTES: Final = 196_608
+"""Their bytes, 1.5 KiB for each: a quarter of the outbox is left for ACKs and answers, and for the handshakes."""
 UDP_BATCH: Final = 64
 """Datagrams taken from a socket before other tasks get their turn."""
 ICMP_QUOTE_BYTES: Final = 1_280

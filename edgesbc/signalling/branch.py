@@ -52,8 +52,8 @@ class Branch:
 
     ``id`` is the branch parameter, made here from random bytes. ``measured`` is whether the member's response time
     counts. ``failure`` is why the request was never sent, None where it was. ``forwarded`` is whether an answer of this
-    branch went to the caller. ``due`` is when the hop has been silent for too long; after a 100 alone, it is when to
-    check whether the member is down.
+    branch went to the caller. ``has_account`` is whether the sender of the request has one. ``due`` is when the hop has
+    been silent for too long; after a 100 alone, it is when to check whether the member is down.
 
     A request to a member whose connection is not open yet is sent when it is. Until then the branch is ``waiting``, and
     may be left for another without a trace at the member. ``race`` is the same text for the branches of which only the
@@ -62,11 +62,18 @@ class Branch:
 
     __slots__ = (
         "_acknowledged", "_cancelling", "_client", "_context", "_data", "_give_up_at", "_only_trying", "_parts",
-        "_reasons", "_request", "_sent_at", "due", "failure", "forwarded", "hop", "id", "measured", "queued", "race",
+        "_reasons", "_request", "_sent_at", "due", "failure", "forwarded", "has_account", "hop", "id", "measured",
+        "queued", "race",
     )  # fmt: skip
 
     def __init__(
-        self, parts: BranchParts, context: BranchListener, request: Request, hop: NextHop, measured: bool = True
+        self,
+        parts: BranchParts,
+        context: BranchListener,
+        request: Request,
+        hop: NextHop,
+        measured: bool = True,
+        has_account: bool = True,
     ) -> None:
         self._parts = parts
         self._context: BranchListener | None = context
@@ -80,6 +87,7 @@ class Branch:
         self._give_up_at = 0.0  # until when it waits
         self._only_trying = request.method == "INVITE"  # no answer so far but 100
         self.hop = hop
+        self.has_account = has_account
         self.id = ""
         self.measured = measured
         self.failure: SendFailure | None = None
@@ -90,14 +98,14 @@ class Branch:
 
     def send(self, data: bytes, now: float) -> None:
         parts, hop, request = self._parts, self.hop, self._request
-        self.failure = parts.sender.failure(hop.flow, data)
+        self.failure = parts.sender.failure(hop.flow, data, self.has_account)
         if self.failure is not None:
             if self._context is not None:
                 self._context.on_failure(self, False, now)
             return
         invite = request.method == "INVITE"
         self._give_up_at = now + (hop.timeout if invite else 64 * T1)
-        if hop.lease is not None and parts.sender.wait_for_connection(hop.flow, self):
+        if hop.lease is not None and parts.sender.wait_for_connection(hop.flow, self, len(data)):
             self._data = data
             parts.deadlines.schedule(self, min(now + limits.CONNECT_ATTEMPT_SECONDS, self._give_up_at))
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
@@ -11,20 +10,13 @@ from edgesbc.base.errors import WireError
 from edgesbc.dispatch.connection_backoff import ConnectionBackoffs
 from edgesbc.routing.domains import plain_host
 from edgesbc.signalling.effects import Effect, Open
+from edgesbc.signalling.opening_connections import ConnectionWaiter, OpeningConnection
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.uri import Uri, parse_uri
 
-__all__ = ["ConnectionWaiter", "Flows"]
-
-
-class ConnectionWaiter(Protocol):
-    """A request that is sent when the connection to its destination is open."""
-
-    def on_connected(self, now: float) -> None: ...
-
-    def on_connect_failed(self, failure: SendFailure | None, now: float) -> None: ...
+__all__ = ["Flows"]
 
 
 class Flows:
@@ -72,8 +64,8 @@ class Flows:
         connection."""
         self._names: dict[int, str] = {}
         """The name of each outbound connection, by its serial."""
-        self._connecting: dict[int, dict[ConnectionWaiter, None]] = {}
-        """Connections that were asked for and are not open yet, by serial, and what waits for each, in order."""
+        self._connecting: dict[int, OpeningConnection] = {}
+        """Connections that were asked for and are not open yet, by serial."""
         self._last_closed = (0, "")
         """Serial and name of the outbound connection that has closed last."""
         self._closed_trunks: dict[int, Flow] = {}
@@ -151,7 +143,7 @@ class Flows:
             flow = by_name[wanted] = Flow(listener, peer, self.new_serial(), names)
             self._names[flow.serial] = wanted
             self.opened(flow)
-            self._connecting[flow.serial] = {}
+            self._connecting[flow.serial] = OpeningConnection()
             if self._backoffs is not None:
                 self._backoffs.began(peer, listener.transport, wanted)
             self._emit(Open(flow, wanted))
@@ -159,32 +151,39 @@ class Flows:
 
     # --- connections that are being opened -----------------------------------------------------------------
 
-    def is_crowded(self, flow: Flow, has_account: bool) -> bool:
-        """Whether as many requests wait for a connection as may. Those of senders without an account have half of it,
-        so that others have room whatever anybody sends."""
-        waiters = self._connecting.get(flow.serial)
-        most = limits.CONNECTION_WAITING if has_account else limits.CONNECTION_WAITING // 2
-        return waiters is not None and len(waiters) >= most
+    def is_crowded(self, flow: Flow, has_account: bool, size: int = 0) -> bool:
+        """Whether as many requests wait for a connection as may, before another of ``size`` bytes."""
+        opening = self._connecting.get(flow.serial)
+        return opening is not None and not opening.has_room(size, has_account)
 
-    def wait_for(self, flow: Flow, waiter: ConnectionWaiter) -> bool:
-        """Let ``waiter`` learn what becomes of a connection; false if that is open, or none at all."""
-        waiters = self._connecting.get(flow.serial)
-        if waiters is None:
+    def wait_for(self, flow: Flow, waiter: ConnectionWaiter, size: int) -> bool:
+        """Let ``waiter``, a request of ``size`` bytes, learn what becomes of a connection; false if that is open, or
+        none at all."""
+        opening = self._connecting.get(flow.serial)
+        if opening is None:
             return False
-        waiters[waiter] = None
+        opening.add(waiter, size)
         return True
 
+    def give(self, flow: Flow, size: int) -> None:
+        """A request of ``size`` bytes is given to the transport, which keeps it while the connection is not open."""
+        opening = self._connecting.get(flow.serial)
+        if opening is not None:
+            opening.give(size)
+
     def stop_waiting(self, flow: Flow, waiter: ConnectionWaiter) -> None:
-        self._connecting.get(flow.serial, {}).pop(waiter, None)
+        opening = self._connecting.get(flow.serial)
+        if opening is not None:
+            opening.remove(waiter)
 
     def connected(self, flow: Flow, now: float) -> tuple[ConnectionWaiter, ...]:
         """A connection that was asked for is open; what has waited for it, in order."""
-        waiters = self._connecting.pop(flow.serial, None)
-        if waiters is None:
+        opening = self._connecting.pop(flow.serial, None)
+        if opening is None:
             return ()  # closed meanwhile
         if self._backoffs is not None:
             self._backoffs.opened(flow.peer, flow.listener.transport, self._names[flow.serial], now)
-        return tuple(waiters)
+        return tuple(opening.waiters)
 
     def connect_failed(
         self, flow: Flow, failure: SendFailure | None, now: float
@@ -193,8 +192,8 @@ class Flows:
 
         ``failure`` is why this machine has not even tried to open it; only the lack of a route tells of the address.
         """
-        waiters = self._connecting.pop(flow.serial, None)
-        if waiters is None:
+        opening = self._connecting.pop(flow.serial, None)
+        if opening is None:
             return None
         if self._backoffs is not None:
             key = (flow.peer, flow.listener.transport, self._names[flow.serial])
@@ -202,12 +201,19 @@ class Flows:
                 self._backoffs.failed(*key, now)
             else:
                 self._backoffs.not_tried(*key)
-        return tuple(waiters)
+        return tuple(opening.waiters)
 
-    def again(self, flow: Flow) -> Flow | None:
-        """Another connection to the peer of an outbound one, just after that has closed; None for any other."""
+    def again(self, flow: Flow, size: int, has_account: bool) -> Flow | SendFailure | None:
+        """Another connection to the peer of an outbound one, just after that has closed, for a request of ``size``
+        bytes; None for any other, and ``CROWDED`` where too many go that way."""
         serial, name = self._last_closed
-        return self.to(flow.listener, flow.peer, name, flow.names) if serial == flow.serial else None
+        if serial != flow.serial:
+            return None
+        other = self.to(flow.listener, flow.peer, name, flow.names)
+        if self.is_crowded(other, has_account, size):
+            return SendFailure.CROWDED
+        self.give(other, size)
+        return other
 
     # --- connections in the place of others ----------------------------------------------------------------
 

@@ -90,7 +90,8 @@ class RequestBranches:
         return True
 
     def _new_branch(self, hop: NextHop) -> Branch:
-        return Branch(self._parts.branches, self._listener, self._request, hop, self._evidence)
+        has_account = self._standing >= Standing.REGISTERED
+        return Branch(self._parts.branches, self._listener, self._request, hop, self._evidence, has_account)
 
     def _send(self, branch: Branch, count: int, now: float) -> None:
         """Send one of ``count`` branches that are tried at once."""

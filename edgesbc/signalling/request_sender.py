@@ -11,9 +11,10 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.call import Leg, learn_target, route_set
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.effect_queue import EffectQueue
-from edgesbc.signalling.flows import ConnectionWaiter, Flows
+from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.identifiers import Identifiers
 from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.opening_connections import ConnectionWaiter
 from edgesbc.signalling.transactions import ClientTransaction, Transactions, TransactionUser
 from edgesbc.sip.build import request_fields
 from edgesbc.sip.delivery import SendFailure
@@ -46,15 +47,18 @@ class RequestSender:
     def new_branch(self) -> str:
         return self._identifiers.new_branch()
 
-    def failure(self, flow: Flow, data: bytes) -> SendFailure | None:
-        """Why ``data`` cannot be sent by ``flow``; None where it can, or is kept for its peer."""
+    def failure(self, flow: Flow, data: bytes, has_account: bool = True) -> SendFailure | None:
+        """Why ``data`` cannot be sent by ``flow``; None where it can, or is kept for its peer. ``has_account`` is
+        whether its sender has one: if not, it may wait in half of the places for a connection."""
         if not flow.serial:
             return SendFailure.TOO_LARGE if len(data) > limits.DATAGRAM_BYTES else None
+        if self._flows.is_crowded(flow, has_account, len(data)):
+            return SendFailure.CROWDED
         return None if self._flows.is_open(flow) or flow.serial in self._effects.held else SendFailure.CLOSED
 
-    def wait_for_connection(self, flow: Flow, waiter: ConnectionWaiter) -> bool:
+    def wait_for_connection(self, flow: Flow, waiter: ConnectionWaiter, size: int) -> bool:
         """See :meth:`edgesbc.signalling.flows.Flows.wait_for`."""
-        return self._flows.wait_for(flow, waiter)
+        return self._flows.wait_for(flow, waiter, size)
 
     def stop_waiting(self, flow: Flow, waiter: ConnectionWaiter) -> None:
         self._flows.stop_waiting(flow, waiter)
@@ -76,6 +80,8 @@ class RequestSender:
         retransmitted: its INVITE may have been forged, and a BYE would go to a third party eleven times.
         """
         repeat = not in_dialog or flow.listener.zone is Zone.CORE or not self._live.is_unproven(flow, now)
+        if flow.serial:
+            self._flows.give(flow, len(data))
         client = self._transactions.open_client(branch, method, flow, data, user, now, repeat, timeout)
         client.persists = in_dialog  # a route that is missing for a moment must not cost a BYE
         return client

@@ -47,7 +47,7 @@ class ResponseContext:
     """
 
     __slots__ = (
-        "_answer_forwarded", "_best", "_branches", "_cancelled", "_failover_ended", "_health", "_is_invite",
+        "_answer_forwarded", "_best", "_branches", "_cancelled", "_crowded", "_failover_ended", "_health", "_is_invite",
         "_on_completed", "_parts", "_peers", "_queue", "_responses", "_sdp", "_setup", "_stop_at", "_timed_out",
         "_too_large", "_unusable", "due", "queued", "request", "server",
     )  # fmt: skip
@@ -83,6 +83,7 @@ class ResponseContext:
         self._cancelled = False
         self._failover_ended = False  # a refusal, or a failure, after which no other hop is tried
         self._timed_out = False
+        self._crowded = False  # whether too many wait for the connection of a hop
         self._too_large = 0  # hops whose datagrams the request does not fit into
         self._unusable: MediaError | None = None  # why the last answer could not be used
         self._best: BestResponse | None = None
@@ -238,6 +239,8 @@ class ResponseContext:
             self._refuse(Reason.NO_MEDIA, now, error.status, error.reason, extra=warning(error, self.server))
         elif self._too_large and self._too_large == self._branches.tried:
             self._refuse(Reason.TOO_LARGE, now)  # RFC 3261 section 21.5.7
+        elif self._crowded:
+            self._refuse(Reason.OVERLOAD, now)
         elif reason is not None:
             self._refuse(reason, now)
         else:
@@ -337,6 +340,7 @@ class ResponseContext:
             too_late = timeout and not self._is_invite  # its sender has no time left for another
             self._health.on_no_answer(branch.hop, branch.failure, timeout, too_late, now)
             self._failover_ended = self._failover_ended or too_late
+        self._crowded = self._crowded or branch.failure is SendFailure.CROWDED
         self._too_large += branch.failure is SendFailure.TOO_LARGE
         self._failover_ended = self._failover_ended or lease is None
         self._timed_out = timeout

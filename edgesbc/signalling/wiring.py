@@ -21,7 +21,7 @@ from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
-from edgesbc.signalling.branch import BranchParts
+from edgesbc.signalling.branch import Branch, BranchParts
 from edgesbc.signalling.calls import CallLimits, Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.context_parts import ContextParts
@@ -47,7 +47,9 @@ from edgesbc.signalling.responder import Responder
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.statistics import CallStatistics
 from edgesbc.signalling.tokens import Sealer
+from edgesbc.signalling.transactions import ClientTransaction
 from edgesbc.signalling.wall_clock import WallClock
+from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.message import Request
 from edgesbc.sip.transactions import Transactions
 
@@ -103,6 +105,10 @@ class CoreParts:
         def reopen(flow: Flow, request: Request) -> Flow | None:
             return flows.instead(flow, request.via.port or flow.listener.transport.default_port)
 
+        def again(flow: Flow, client: ClientTransaction) -> Flow | SendFailure | None:
+            user = client.user
+            return flows.again(flow, len(client.data), not isinstance(user, Branch) or user.has_account)
+
         self.dispatcher = dispatcher
         self.sealer = sealer
         effects = self.effects = EffectQueue()
@@ -113,7 +119,7 @@ class CoreParts:
         identifiers = self.identifiers = Identifiers(entropy)
         flows = self.flows = Flows(listeners, entropy(6).hex(), effects.emit, name_at, is_trunk, dispatcher.backoffs)
         transactions = self.transactions = Transactions(
-            effects.send, deadlines, reopen=reopen, again=flows.again, related=related
+            effects.send, deadlines, reopen=reopen, again=again, related=related
         )
         key = entropy(16)
         self.loops = LoopDetector(key)

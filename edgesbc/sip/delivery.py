@@ -17,6 +17,7 @@ class SendFailure(enum.Enum):
     NO_RESOURCES = "got no request, because the machine had no descriptor, memory or buffer"
     """It may pass: over datagrams the request is sent again by its timer."""
     CLOSED = "got no request, because its connection had closed"
+    CROWDED = "got no request, because too many wait for its connection"
 
 
 def transaction_of(data: bytes) -> tuple[str, str] | None:

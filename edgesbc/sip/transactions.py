@@ -60,7 +60,8 @@ class Transactions(Generic[EndpointT]):
 
     ``send`` takes an endpoint and bytes. ``reopen`` takes the endpoint that a request came by and the request, once
     that connection has closed; it returns where the responses may go instead, or None. ``again`` takes the endpoint of
-    a connection that has closed; it returns a new connection to the same server, or None. ``related`` takes the
+    a connection that has closed, and a request that was sent by it; it returns a new connection to the same server, why
+    that one takes no more requests, or None. ``related`` takes the
     endpoints of two connections; it says whether they are of one sender although their addresses differ.
 
     ``limits.transactions`` is the number of servers, and of clients, from which :attr:`full` is true, and
@@ -80,7 +81,7 @@ class Transactions(Generic[EndpointT]):
         deadlines: Deadlines[Expiring] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         reopen: Callable[[EndpointT, Request], EndpointT | None] | None = None,
-        again: Callable[[EndpointT], EndpointT | None] | None = None,
+        again: Callable[[EndpointT, ClientTransaction[EndpointT]], EndpointT | SendFailure | None] | None = None,
         related: Callable[[EndpointT, EndpointT], bool] | None = None,
     ) -> None:
         self._again = again
@@ -326,9 +327,9 @@ class Transactions(Generic[EndpointT]):
                     if transaction.user is not None:
                         users.append(transaction.user)
             elif isinstance(transaction, ClientTransaction):
+                transaction.failure = failure
                 if was_open and self._send_by_another(transaction, now):
                     continue
-                transaction.failure = failure
             self._fire(transaction, TransactionEvent.TRANSPORT, now)
         for user in users:
             user.on_connection_lost(now)
@@ -392,8 +393,11 @@ class Transactions(Generic[EndpointT]):
         silent = client.state is TransactionState.CALLING or client.state is TransactionState.TRYING
         if self._again is None or not silent or not client.wanted or client.sent_again:
             return False
-        endpoint = self._again(client.flow)
+        endpoint = self._again(client.flow, client)
         if endpoint is None:
+            return False
+        if isinstance(endpoint, SendFailure):
+            client.failure = endpoint
             return False
         self._leave_connection(client)
         client.sent_again = True

@@ -257,6 +257,63 @@ def test_senders_without_an_account_leave_half_of_the_places_to_others(method: s
     assert requests(destinations.connect(OTHER)) == [(method, OTHER)] * 3 + [("INVITE", OTHER)] * 3
 
 
+def sent(destinations: Destinations, count: int) -> list[str]:
+    """Send so many calls by an open connection; their Call-IDs, in order."""
+    call_ids: list[str] = []
+    for number in range(count):
+        call_ids += [message.call_id for _, message in sent_requests(destinations.call(100 + number))]
+    return call_ids
+
+
+def test_requests_that_are_sent_again_have_the_places_of_those_that_wait_and_keep_their_order() -> None:
+    """The server has closed the connection with 300 requests on their way; the outbox of the next one has no room for
+    370. Those beyond the bound are answered, and the connection is opened all the same."""
+    destinations = Destinations("sip:10.0.0.11;transport=tcp")
+    harness = destinations.harness
+    destinations.call()
+    destinations.connect(V4)
+    call_ids = ["c1", *sent(destinations, 299)]
+    messages = destinations.close(V4)
+    again = [message.call_id for _, message in sent_requests(messages)]
+    assert again == call_ids[: limits.CONNECTION_WAITING]
+    refused = statuses(messages)
+    assert refused == [503] * (300 - limits.CONNECTION_WAITING)
+    assert harness.reasons.count("overload") == len(refused)
+    assert destinations.member(V4).failure == "", "it is no fault of the member"
+    assert statuses(destinations.call(900)) == [503], "no place is left for a new one"
+    destinations.connect(V4)
+    assert len(sent_requests(destinations.call(901))) == 1
+    destinations.nothing_left()
+
+
+def test_those_of_strangers_have_half_of_the_places() -> None:
+    destinations = Destinations("sip:10.0.0.11;transport=tcp", open=("carriers",))
+    destinations.call()
+    destinations.connect(V4)
+    strangers: list[str] = []
+    for number in range(80):
+        stranger = Flow(CARRIERS, Source(f"203.0.113.{number}", 5060), 1000 + number)
+        destinations.harness.edge.flow_opened(stranger)
+        messages = destinations.call(1000 + number, flow=stranger)
+        strangers += [message.call_id for _, message in sent_requests(messages)]
+    own = sent(destinations, 20)
+    again = [message.call_id for _, message in sent_requests(destinations.close(V4))]
+    assert again == ["c1", *strangers[: limits.CONNECTION_WAITING // 2 - 1], *own]
+
+
+def test_large_requests_that_wait_fit_into_the_outbox() -> None:
+    destinations = Destinations("sip:10.0.0.11;transport=tcp", "sip:10.0.0.12;transport=tcp")
+    for number in range(12):
+        data = invite(branch=f"z9hG4bK{number}", from_tag=f"tag{number}", extra=f"User-Agent: {'x' * 7_000}\r\n")
+        body = b"x" * 20_000
+        data = data.replace(b"Content-Length: 0", b"Content-Type: text/plain\r\nContent-Length: 20000") + body
+        destinations.harness.receive(CALLER, data)
+    first, second = sent_requests(destinations.connect(V4)), sent_requests(destinations.connect(OTHER))
+    size = sum(len(bytes(message)) for _, message in first)
+    assert 6 * 27_000 < size <= limits.CONNECTION_WAITING_BYTES < limits.OUTBOX_BYTES
+    assert len(first) + len(second) == 12
+
+
 def test_the_sender_is_gone_before_the_connection_is_open() -> None:
     destinations = dual_stack()
     harness = destinations.harness
