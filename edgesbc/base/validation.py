@@ -63,12 +63,14 @@ def between(low: float, high: float, unit: str = "") -> Validator:
     return check
 
 
-def one_of(*choices: str) -> Validator:
-    """One of a few words."""
+def one_of(*choices: str | int) -> Validator:
+    """One of a few words or numbers."""
 
     def check(instance: Any, attribute: Any, value: Any) -> None:
         if value not in choices:
-            raise ValueError(f"{attribute.name}: expected one of {', '.join(choices)}; found {described(value)}")
+            raise ValueError(
+                f"{attribute.name}: expected one of {', '.join(map(str, choices))}; found {described(value)}"
+            )
 
     return check
 

@@ -31,6 +31,7 @@ from edgesbc.screen.shadow_policy import VerdictObserver
 from edgesbc.screen.standing import Standings
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Close, Effect, Open, Record, Send
+from edgesbc.signalling.keep_alives import NO_KEEP_ALIVES
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.sip.framing import PING, StreamFramer
 from edgesbc.sip.message import Response
@@ -108,7 +109,7 @@ class Replayer:
             entropy,
             anchor=False,
             server=policy.edge.server,
-            reconnect_wait=policy.registrations.reconnect_wait,
+            registrations=policy.registrations.rules._replace(keep_alive=NO_KEEP_ALIVES),
             headers=header_rules_of(policy),
             core=core_rules_of(policy),
         )

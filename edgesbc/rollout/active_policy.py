@@ -188,10 +188,7 @@ class ActivePolicy:
         self.edge.dispatcher.reload(parts.destinations, trio.current_time())
         self._names_changed()
         self._trunks = parts.trunks
-        rules = policy.registrations
-        self.edge.adopt(
-            parts.routing, parts.pipeline, rules.reconnect_wait, parts.headers, parts.core, rules.keep_alive_settings
-        )
+        self.edge.adopt(parts.routing, parts.pipeline, policy.registrations.rules, parts.headers, parts.core)
         self._judge_connections()
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})

@@ -37,11 +37,11 @@ from edgesbc.signalling.call import CallState
 from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.effects import Effect
 from edgesbc.signalling.header_rules import HeaderRules
-from edgesbc.signalling.keep_alives import NO_KEEP_ALIVES, KeepAliveSettings
 from edgesbc.signalling.lease_audit import LeaseAudit, audit_leases
 from edgesbc.signalling.media_client import silent_side
 from edgesbc.signalling.null_tags import named_tags_of_request, named_tags_of_response
 from edgesbc.signalling.received_messages import ReceivedMessages
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.signalling.statistics import CallAttempts, EdgeCounters
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.signalling.wiring import CoreParts
@@ -57,10 +57,9 @@ class Edge:
     """All of signalling: receives messages, news of connections, media replies and the time; returns effects.
 
     ``entropy`` gives n random bytes. ``anchor`` says whether media goes through the media plane; ``server`` is what
-    the edge calls itself in messages of its own, "" for nothing. ``reconnect_wait`` is for how many seconds messages
-    wait for a new connection of a registered device; 0: they do not. ``keep_alive`` says what is sent to registered
-    phones behind NAT. ``headers`` are the rules for header fields that
-    go inward, ``core`` those for the sources of core listeners; None: those of a policy that says nothing of them.
+    the edge calls itself in messages of its own, "" for nothing. ``registrations`` are the rules for registered
+    phones, ``headers`` those for header fields that go inward, ``core`` those for the sources of core listeners; None:
+    those of a policy that says nothing of them.
     """
 
     __slots__ = (
@@ -78,17 +77,17 @@ class Edge:
         entropy: Callable[[int], bytes],
         anchor: bool = True,
         server: str = "",
-        reconnect_wait: float = 10.0,
-        keep_alive: KeepAliveSettings = NO_KEEP_ALIVES,
+        registrations: RegistrationRules | None = None,
         headers: HeaderRules | None = None,
         core: CoreRules | None = None,
         max_calls: int = limits.CALLS,
     ) -> None:
         headers = HeaderRules() if headers is None else headers
         core = CoreRules() if core is None else core
+        registrations = RegistrationRules() if registrations is None else registrations
         parts = self.parts = CoreParts(
-            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, reconnect_wait, keep_alive,
-            headers, core, max_calls,
+            listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, registrations, headers,
+            core, max_calls,
         )  # fmt: skip
         """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
         self._admission = parts.admission
@@ -387,18 +386,17 @@ class Edge:
         self,
         routing: RoutingTable,
         pipeline: Pipeline,
-        reconnect_wait: float | None = None,
+        registrations: RegistrationRules | None = None,
         headers: HeaderRules | None = None,
         core: CoreRules | None = None,
-        keep_alive: KeepAliveSettings | None = None,
     ) -> None:
-        """Judge and route by a new policy from the next message on, and wait so many seconds for new connections of
-        devices whose connection closes from now on. None: it is as before."""
+        """Judge and route by a new policy from the next message on, and wait by its rules for new connections of
+        devices whose connection closes from now on. None: the rules are those from before."""
         self.parts.open_connections.note_trunks()
-        if reconnect_wait is not None:
-            self._device_flows.wait = reconnect_wait
-        if keep_alive is not None:
-            self.parts.keep_alives.settings = keep_alive
+        if registrations is not None:
+            self._device_flows.wait = registrations.reconnect_wait
+            self.parts.keep_alives.settings = registrations.keep_alive
+            self.parts.router.gone_status = registrations.gone_status
         if headers is not None:
             self._live.headers = headers
         if core is not None:

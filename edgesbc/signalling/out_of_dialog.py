@@ -7,6 +7,7 @@ OPTIONS and MESSAGE, is :class:`OtherRequests`.
 from __future__ import annotations
 
 from edgesbc.base import limits
+from edgesbc.base.address import Flow
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.routing.table import RoutingTable
@@ -28,6 +29,7 @@ from edgesbc.signalling.targets import DispatchedTargets, SingleTarget, TargetSe
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.signalling.transactions import Transactions
 from edgesbc.signalling.wall_clock import WallClock
+from edgesbc.sip.message import Request
 from edgesbc.sip.values import unsupported
 
 __all__ = ["OtherRequests", "OutOfDialogAdmission", "RequestRouter"]
@@ -37,7 +39,17 @@ class RequestRouter:
     """Finds where a request outside a dialog goes: a registered flow or another peer that a token names, or a route of
     the policy."""
 
-    __slots__ = ("_clock", "_dispatcher", "_effects", "_flows", "_named", "_screener", "_tokens", "table")
+    __slots__ = (
+        "_clock",
+        "_dispatcher",
+        "_effects",
+        "_flows",
+        "_named",
+        "_screener",
+        "_tokens",
+        "gone_status",
+        "table",
+    )
 
     def __init__(
         self,
@@ -51,6 +63,8 @@ class RequestRouter:
         named: NamedPeers,
     ) -> None:
         self.table = table
+        self.gone_status = 480
+        """The status for a request of the private side to a registered flow that is gone."""
         self._named = named
         self._clock = clock
         self._tokens = tokens
@@ -66,7 +80,7 @@ class RequestRouter:
         if registered is not None:
             hop = self._tokens.next_hop(registered, request, now)
             if hop is None:
-                screener.refuse(incoming, Reason.FLOW_GONE, now)
+                screener.refuse(incoming, Reason.FLOW_GONE, now, self.gone_status)
                 return None
             return SingleTarget(hop)
         named = self._named.target_of(request, flow)
@@ -184,7 +198,7 @@ class OtherRequests:
             self._parts.responder.answer_stateless(incoming, Reason.NO_DIALOG.status, now)
             return
         for_edge = method == "OPTIONS" and self._flows.is_ours(request.uri.host, request.uri.port)
-        if for_edge and not self._parts.named_peers.is_named(request, incoming.flow):
+        if for_edge and not self._is_for_peer(request, incoming.flow):
             self._answer_options(incoming, now)
             return
         targets = self._admission.admit(incoming, now)
@@ -202,6 +216,14 @@ class OtherRequests:
             mark=self._admission.loop_marks(incoming),
         )
         context.start(now)
+
+    def _is_for_peer(self, request: Request, sender: Flow) -> bool:
+        """Whether OPTIONS with the edge's address is for the peer that a token of the edge names: in the Request-URI,
+        or in the Path that a private server has as Route."""
+        parts = self._parts
+        return (
+            parts.named_peers.is_named(request, sender) or parts.tokens.registered_target(request, sender) is not None
+        )
 
     def _answer_options(self, incoming: Incoming, now: float) -> None:
         """Answer with the edge's own capabilities (RFC 3261 section 11.2), also where the Request-URI has a user: an

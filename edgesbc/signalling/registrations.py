@@ -28,6 +28,7 @@ from edgesbc.sip.digest import credentials_of, is_stale, parse_digest, renewed
 from edgesbc.sip.headers import NameAddr, parse_name_addr
 from edgesbc.sip.message import Fields, Request, Response
 from edgesbc.sip.phrases import phrase
+from edgesbc.sip.uri import are_equivalent
 
 __all__ = ["ChallengeMemory", "RegisterPeers", "RegisterRequests", "registered_seconds"]
 
@@ -314,12 +315,19 @@ def contacts_of_sender(request: Request, response: Response) -> list[str]:
     The registrar lists every binding of the address-of-record (RFC 3261 section 10.3); those of phones on the private
     side would reveal addresses there.
     """
-    named = {_uri_text(value) for value in request.get_all("Contact")}
-    return [value for value in response.get_all("Contact") if _uri_text(value) in named]
+    named = [parse_name_addr(value) for value in request.get_all("Contact") if value != "*"]
+    texts = {contact.uri_text for contact in named}
+    return [
+        value
+        for value in response.get_all("Contact")
+        if value != "*" and _is_one_of(parse_name_addr(value), texts, named)
+    ]
 
 
-def _uri_text(value: str) -> str:
-    return "" if value == "*" else parse_name_addr(value).uri_text
+def _is_one_of(contact: NameAddr, texts: set[str], named: Sequence[NameAddr]) -> bool:
+    """Whether a registrar's binding is one of the Contacts of a REGISTER, by the comparison of RFC 3261 section
+    19.1.4: registrars write some of their own parameters, in another order and with other escapes."""
+    return contact.uri_text in texts or any(are_equivalent(contact.uri, other.uri) for other in named)
 
 
 def _shortened(request: Request, response: Response) -> tuple[Response, list[str]]:

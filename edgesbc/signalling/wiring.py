@@ -34,13 +34,14 @@ from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.signalling.identifiers import Identifiers, LoopDetector
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.invite import InviteRequests
-from edgesbc.signalling.keep_alives import KeepAlives, KeepAliveSettings
+from edgesbc.signalling.keep_alives import KeepAlives
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
 from edgesbc.signalling.member_health import HealthProbes
 from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.open_connections import OpenConnections
 from edgesbc.signalling.out_of_dialog import OtherRequests, OutOfDialogAdmission, RequestRouter
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.signalling.registrations import ChallengeMemory, RegisterRequests
 from edgesbc.signalling.request_sender import ByeSender, RequestSender
 from edgesbc.signalling.responder import Responder
@@ -79,8 +80,7 @@ class CoreParts:
         entropy: Callable[[int], bytes],
         anchor: bool,
         server_name: str,
-        reconnect_wait: float,
-        keep_alive: KeepAliveSettings,
+        registrations: RegistrationRules,
         headers: HeaderRules,
         core: CoreRules,
         max_calls: int,
@@ -124,10 +124,14 @@ class CoreParts:
         key = entropy(16)
         self.loops = LoopDetector(key)
         self.responder = Responder(effects, deadlines, transactions, live, server_name, key)
-        device_flows = self.device_flows = DeviceFlows(flows, transactions, effects, deadlines, live, reconnect_wait)
+        device_flows = self.device_flows = DeviceFlows(
+            flows, transactions, effects, deadlines, live, registrations.reconnect_wait
+        )
         tokens = ContactTokens(flows, sealer, device_flows.instead, live, set_at)
         sender = RequestSender(transactions, flows, live, identifiers, effects)
-        keep_alives = self.keep_alives = KeepAlives(keep_alive, deadlines, effects, live, sender, identifiers)
+        keep_alives = self.keep_alives = KeepAlives(
+            registrations.keep_alive, deadlines, effects, live, sender, identifiers
+        )
         self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
         byes = ByeSender(effects, sender, tokens)
         media = self.media = MediaClient(effects, deadlines, anchor)
@@ -141,6 +145,7 @@ class CoreParts:
         named = NamedPeers(tokens, calls, live, dispatcher, is_inside)
         self.open_connections = OpenConnections(live, effects, flows, self.core_sources, calls.of_connections)
         self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener, named)
+        self.router.gone_status = registrations.gone_status
         self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions, live)
         branches = BranchParts(sender, byes, deadlines)
         context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches, named)

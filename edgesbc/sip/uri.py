@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import unquote
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip import grammar
 from edgesbc.sip.memo import memoized
 
-__all__ = ["Param", "Parameters", "Params", "Uri", "parse_uri"]
+__all__ = ["Param", "Parameters", "Params", "Uri", "are_equivalent", "parse_uri"]
 
 Param = tuple[str, str | None]
 Params = tuple[Param, ...]
@@ -55,8 +56,8 @@ class Uri(Parameters):
     password, if any, after a colon, and is None without "@". ``headers`` is the text after "?". For a scheme other
     than sip and sips, ``host`` is empty and ``opaque`` is all that follows the colon.
 
-    ``==`` compares the written forms; it is not the URI comparison of section 19.1.4. The constructor does not check
-    its arguments: :func:`parse_uri` does, and so does a message that is built with the URI.
+    ``==`` compares the written forms; the URI comparison of section 19.1.4 is :func:`are_equivalent`. The constructor
+    does not check its arguments: :func:`parse_uri` does, and so does a message that is built with the URI.
     """
 
     __slots__ = ("headers", "host", "opaque", "port", "scheme", "user")
@@ -128,6 +129,52 @@ def parse_uri(text: str) -> Uri:
         _parse_params(params) if params else (),
         headers or "",
     )
+
+
+_COMPARED: Final = ("user", "ttl", "method", "maddr", "transport")
+"""Parameters that have to be in both of two equivalent URIs, or in neither."""
+
+
+def are_equivalent(one: Uri, other: Uri) -> bool:
+    """The URI comparison of RFC 3261 section 19.1.4. URIs of other schemes are compared as text.
+
+    A component that is missing does not match its default: ``sip:a@h`` is not ``sip:a@h:5060``.
+    """
+    if one.opaque or other.opaque:
+        return one == other
+    if (one.scheme, one.host, one.port) != (other.scheme, other.host, other.port):
+        return False
+    if (one.user is None) is not (other.user is None) or _unescaped(one.user) != _unescaped(other.user):
+        return False
+    if _header_set(one) != _header_set(other):
+        return False
+    mine, theirs = _comparable(one.params), _comparable(other.params)
+    if any((name in mine) is not (name in theirs) for name in _COMPARED):
+        return False
+    return all(theirs.get(name, value) == value for name, value in mine.items())
+
+
+def _unescaped(text: str | None) -> str:
+    """The text without the escapes of characters that need none; others stay, with capital digits."""
+    if not text or "%" not in text:
+        return text or ""
+    parts = text.split("%")
+    result = parts[0]
+    for part in parts[1:]:
+        sign = unquote(f"%{part[:2]}", errors="replace")
+        plain = sign.isascii() and (sign.isalnum() or sign in "-_.!~*'()")
+        result += (sign if plain else f"%{part[:2].upper()}") + part[2:]
+    return result
+
+
+def _comparable(params: Params) -> dict[str, str]:
+    return {_unescaped(name): _unescaped(value).lower() for name, value in params}
+
+
+def _header_set(uri: Uri) -> frozenset[str]:
+    """The headers, in any order; their names in any case."""
+    pairs = (pair.partition("=") for pair in uri.headers.split("&") if pair)
+    return frozenset(f"{_unescaped(name).lower()}={_unescaped(value)}" for name, _, value in pairs)
 
 
 def _parse_params(text: str) -> Params:

@@ -10,6 +10,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.effects import Open
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.sip.message import Request, Response
 
 OTHER_HOST = "198.51.100.99"
@@ -533,7 +534,7 @@ def test_without_a_wait_everything_fails_at_once(harness: EdgeHarness) -> None:
     device = Device(harness)
     forwarded = device.invite()
     harness.receive(PBX, respond(forwarded, 180))
-    harness.edge.adopt(harness.edge.parts.router.table, harness.edge.pipeline, 0.0)
+    harness.edge.adopt(harness.edge.parts.router.table, harness.edge.pipeline, RegistrationRules(0.0))
     assert methods(device.lose(), PBX) == ["CANCEL"]
 
 
@@ -541,7 +542,7 @@ def test_a_new_policy_changes_the_wait(harness: EdgeHarness) -> None:
     device = Device(harness)
     forwarded = device.invite()
     harness.receive(PBX, respond(forwarded, 180))
-    harness.edge.adopt(harness.edge.parts.router.table, harness.edge.pipeline, 2.0)
+    harness.edge.adopt(harness.edge.parts.router.table, harness.edge.pipeline, RegistrationRules(2.0))
     device.lose()
     assert harness.wait(1.9) == []
     assert methods(harness.wait(0.2), PBX) == ["CANCEL"]

@@ -12,7 +12,8 @@ from edgesbc.base.address import Flow, Source
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.effects import Record, Send
-from edgesbc.signalling.keep_alives import NO_KEEP_ALIVES, KeepAliveMethod, KeepAliveSettings
+from edgesbc.signalling.keep_alives import KeepAliveMethod, KeepAliveSettings
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.sip.message import Request
 from edgesbc.sip.parse import parse_message
 
@@ -29,7 +30,7 @@ class Registered:
     def __init__(self, settings: KeepAliveSettings = CRLF) -> None:
         self.harness = EdgeHarness(trunks={})
         edge = self.harness.edge
-        edge.adopt(RoutingTable((), ["pbx"]), edge.pipeline, keep_alive=settings)
+        edge.adopt(RoutingTable((), ["pbx"]), edge.pipeline, registrations=RegistrationRules(keep_alive=settings))
         self.count = 0
 
     def register(self, flow: Flow, via: str = "192.168.1.5:5062", expires: int = 3600) -> None:
@@ -149,7 +150,7 @@ def test_a_policy_without_keep_alives_ends_them() -> None:
     phones = Registered()
     phones.register(BEHIND_NAT)
     edge = phones.harness.edge
-    edge.adopt(RoutingTable((), ["pbx"]), edge.pipeline, keep_alive=NO_KEEP_ALIVES)
+    edge.adopt(RoutingTable((), ["pbx"]), edge.pipeline, registrations=RegistrationRules())
     assert phones.run(100.0) == []
     assert len(edge.parts.keep_alives) == 0
 

@@ -11,6 +11,7 @@ from support.signalling import respond
 
 from edgesbc.base import limits
 from edgesbc.media.commands import Answer, Delete, Offer, Rollback
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.sip.message import Request, Response
 
 OUTWARD = pytest.mark.parametrize("outward", [False, True], ids=["inward", "outward"])
@@ -172,7 +173,11 @@ def test_the_connection_of_its_sender_closes(outward: bool) -> None:
     call = MediaCall(outward=True)
     agreed = call.agreed
     call.request("b", "INVITE", call.sdp("b", media=OFFERS["hold"]))
-    call.harness.edge.adopt(call.harness.edge.parts.router.table, call.harness.edge.pipeline, reconnect_wait=0)
+    call.harness.edge.adopt(
+        call.harness.edge.parts.router.table,
+        call.harness.edge.pipeline,
+        registrations=RegistrationRules(reconnect_wait=0),
+    )
     call.harness.closed(call.flows["b"])
     assert call.agreed == agreed
     assert call.harness.commands[-1] == Rollback(call.harness.media_id(), "bob")
@@ -181,7 +186,11 @@ def test_the_connection_of_its_sender_closes(outward: bool) -> None:
 def test_the_connection_of_its_receiver_closes() -> None:
     call = MediaCall(outward=True)
     agreed = call.agreed
-    call.harness.edge.adopt(call.harness.edge.parts.router.table, call.harness.edge.pipeline, reconnect_wait=0)
+    call.harness.edge.adopt(
+        call.harness.edge.parts.router.table,
+        call.harness.edge.pipeline,
+        registrations=RegistrationRules(reconnect_wait=0),
+    )
     call.request("a", "INVITE", call.sdp("a", media=OFFERS["hold"]))
     call.harness.closed(call.flows["b"])
     assert call.agreed == agreed

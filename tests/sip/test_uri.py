@@ -11,7 +11,7 @@ from support.sip import hostile, telephone_uris, uris
 
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
-from edgesbc.sip.uri import Uri, parse_uri
+from edgesbc.sip.uri import Uri, are_equivalent, parse_uri
 
 
 def parts(uri: Uri) -> tuple[object, ...]:
@@ -122,3 +122,55 @@ def test_the_transport_of_a_uri(text: str, transport: str) -> None:
 def test_a_parameter_with_a_value_without_one_and_missing() -> None:
     uri = parse_uri("sip:h;lr;maddr=192.0.2.1")
     assert (uri.param("maddr"), uri.param("lr"), uri.param("ttl")) == ("192.0.2.1", "", None)
+
+
+# --- equivalence -----------------------------------------------------------------------------------------
+
+# RFC 3261 section 19.1.4 has these examples.
+EQUIVALENT = [
+    ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
+    ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+    ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+    (
+        "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+        "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+    ),
+    (
+        "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+        "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+    ),
+    ("sip:a%2Fb@h", "sip:a%2fb@h"),
+    ("tel:+1", "tel:+1"),
+]
+DIFFERENT = [
+    ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+    ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+    ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+    ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+    ("sip:bob@biloxi.com", "sips:bob@biloxi.com"),
+    ("sip:bob@biloxi.com", "sip:biloxi.com"),
+    ("sip:bob@biloxi.com", "sip:bob:secret@biloxi.com"),
+    ("sip:a%2Fb@h", "sip:a/b@h"),
+    ("sip:bob@h;maddr=192.0.2.1", "sip:bob@h"),
+    ("tel:+1", "sip:+1@h"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), EQUIVALENT)
+def test_equivalent_uris(one: str, other: str) -> None:
+    assert are_equivalent(parse_uri(one), parse_uri(other))
+    assert are_equivalent(parse_uri(other), parse_uri(one))
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_different_uris(one: str, other: str) -> None:
+    assert not are_equivalent(parse_uri(one), parse_uri(other))
+    assert not are_equivalent(parse_uri(other), parse_uri(one))
+
+
+@given(uris())
+def test_every_uri_is_equivalent_to_itself(text: str) -> None:
+    assert are_equivalent(parse_uri(text), parse_uri(text))
