@@ -63,8 +63,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_aborted", "_backlog", "_budget", "_core", "_early", "_failed", "_open", "_opened", "_peer_ended",
-        "_postponable", "_queued", "_reading", "_session", "_sock", "_unsent", "_wait", "closing", "flow",
+        "_aborted", "_backlog", "_budget", "_core", "_early", "_failed", "_open", "_opened", "_passed_on",
+        "_peer_ended", "_postponable", "_queued", "_reading", "_session", "_sizes", "_sock", "_unsent", "_wait",
+        "closing", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +89,11 @@ class Connection:
         self._early: list[bytes] = []  # messages that were sent before the session was open
         self._unsent: list[bytes] = []
         self._queued = 0  # bytes in both
-        self._backlog: list[bytes] = []  # messages of the last read that are not passed on yet, the last one first
+        # The messages of the last read that are not passed on yet. They are kept as one text, since thousands of small
+        # objects would take several times the memory while a connection waits for its turn.
+        self._backlog = b""
+        self._passed_on = 0  # bytes of it
+        self._sizes: list[int] = []  # of those that are not passed on, the last one first
         self._reading = False  # whether the task is passing on what it has read: answers are gathered
         self._peer_ended = False
         self._aborted = False
@@ -194,7 +199,7 @@ class Connection:
                     begun = trio.current_time()
                     await self._wait_until_written(sock)
                     session.postpone(trio.current_time() - begun)
-                elif self._backlog:
+                elif self._sizes:
                     await self._serve_backlog(session)
                 else:
                     await self._serve(sock, session)
@@ -217,14 +222,14 @@ class Connection:
         """Read until the connection ends, its peer does not take an answer, or a deadline is over."""
         with trio.CancelScope(deadline=session.deadline) as scope:
             self._wait = scope
-            while not self._unsent and not self._backlog and not self.closing:
+            while not self._unsent and not self._sizes and not self.closing:
                 await trio.lowlevel.wait_readable(sock)
                 if self._budget is not None and self._budget.spent and not self._has_precedence():
                     await self._wait_for_turn(self._budget, session, scope)
                 self._read(sock, session)
                 if session.deadline < scope.deadline:  # a later one is looked at when the earlier is over
                     scope.deadline = session.deadline
-        if scope.cancelled_caught and not self._backlog and not self.closing:
+        if scope.cancelled_caught and not self._sizes and not self.closing:
             session.expire(trio.current_time(), self.flow is not None and self._core.may_be_silent(self.flow))
             self._write(session.take_output())
             if session.end is not None:
@@ -288,8 +293,9 @@ class Connection:
                 self._write(session.take_output())  # the end of a handshake comes before answers
                 self._look_whether_open(session)
             if messages and self.flow is not None:
-                messages.reverse()
-                self._backlog = messages
+                self._backlog = b"".join(messages)
+                self._passed_on = 0
+                self._sizes = [len(message) for message in reversed(messages)]
         else:
             self._peer_ended = True
             session.receive_end()
@@ -298,13 +304,17 @@ class Connection:
     def _pass_on(self, session: StreamSession, now: float) -> None:
         """Pass on the next messages of the last read and, after all of them, what else the read has caused. ``now`` is
         when this began."""
-        flow, backlog, left = self.flow, self._backlog, limits.TURN_MESSAGES
-        while backlog and left and not self.closing and flow is not None:
+        flow, sizes, at, left = self.flow, self._sizes, self._passed_on, limits.TURN_MESSAGES
+        while sizes and left and not self.closing and flow is not None:
             left -= 1
-            self._core.receive(flow, backlog.pop(), now)
+            end = at + sizes.pop()
+            self._core.receive(flow, self._backlog[at:end], now)
+            at = end
+        self._passed_on = at
         if self.closing:
-            backlog.clear()
-        if not backlog:
+            sizes.clear()
+        if not sizes:
+            self._backlog = b""
             self._finish_read(session, now)
         self._reading = False
         self._write_unsent()

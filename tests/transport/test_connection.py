@@ -6,6 +6,7 @@ import contextlib
 import math
 import socket
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -546,6 +547,24 @@ async def test_of_a_read_of_many_messages_the_rest_waits_for_the_budget() -> Non
         await one.has_received(limits.TURN_MESSAGES)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert len(one.received) == limits.TURN_MESSAGES
+        one.connection.abort()
+
+
+async def test_what_waits_takes_little_memory() -> None:
+    """Thousands of messages of two bytes, as objects of their own, would take a hundred KiB of each connection."""
+    budget = ReadBudget()
+    async with served(Transport.WS, budget=budget) as one:
+        one.say(UPGRADE)
+        await one.hear()
+        one.on_message = lambda data: budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        assert len([(number, number) for number in range(10_000)])  # the interpreter keeps tuples that are freed
+        tracemalloc.start()
+        one.say(frame(b"ab") * (limits.STREAM_READ_BYTES // 8))
+        await one.has_received(limits.TURN_MESSAGES)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 3 * limits.STREAM_READ_BYTES
         one.connection.abort()
 
 
