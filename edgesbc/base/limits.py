@@ -39,6 +39,9 @@ TRANSACTIONS: Final = 50_000
 TRANSACTION_BYTES: Final = 512 * 1024 * 1024
 """Bytes of the messages that all transactions keep: five times those of as many as 300 calls a second have, and a
 thirteenth of what the largest messages would take in each of them."""
+TRANSACTION_PARTS: Final = 8
+"""An account has one part in so many of these two bounds, with all its flows: thirteen phones at pike's density. All
+accounts together leave one part to trunks and the private side."""
 CALLS: Final = 20_000
 """Calls alive at once, at about 10 KiB each in the signalling plane; `[edge] max_calls` may change it."""
 CALLS_MOST: Final = 100_000

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edgesbc.base.address import Flow, Zone
+from edgesbc.base.address import CallHolder, Flow, Zone
 from edgesbc.screen.pipeline import Pipeline
+from edgesbc.screen.stage import Subject
 from edgesbc.screen.standing import Standing, Standings
 from edgesbc.signalling.header_rules import OUTWARD, OUTWARD_TO_TRUNKS, FieldFilter, HeaderRules
 
@@ -32,6 +33,12 @@ class LivePipeline:
             return self.headers.inward(standing)
         to_trunk = to_member or self.pipeline.standings.of(receiver, now) is Standing.TRUNK
         return OUTWARD_TO_TRUNKS if to_trunk else OUTWARD
+
+    def holder_of(self, subject: Subject, now: float) -> CallHolder | None:
+        """By what the transactions of a registered sender are counted: its account. None for all others."""
+        if subject.standing is not Standing.REGISTERED:
+            return None
+        return self.pipeline.standings.call_holder(subject.flow, subject.with_secret, now)
 
     def is_unproven(self, flow: Flow, now: float) -> bool:
         """Whether the source address of ``flow`` may be forged: nothing has come from it that proves the opposite."""

@@ -116,9 +116,7 @@ class ReceivedMessages:
         if method == "ACK":
             self._in_dialog.forward_ack(incoming, now)
             return
-        # Sources without an account share half of the tables, also by connections; the rest is kept for the others, and
-        # for the calls of those with a proven address.
-        if not transactions.has_place_in_half() if incoming.of_stranger else transactions.full:
+        if not self._has_place(incoming, now):
             screener.refuse(incoming, Reason.OVERLOAD, now)
         elif request.in_dialog:
             self._in_dialog.forward(incoming, now)
@@ -128,6 +126,21 @@ class ReceivedMessages:
             self._registrations.forward(incoming, now)
         else:
             self._others.forward(incoming, now)
+
+    def _has_place(self, incoming: Incoming, now: float) -> bool:
+        """Whether a request may have a transaction.
+
+        Sources without an account share half of the tables, also by connections; the rest is kept for the others, and
+        for the calls of those with a proven address. An account has an eighth, and all accounts leave one to trunks
+        and the private side; a BYE, which ends what the account has, may have that too.
+        """
+        transactions = self._transactions
+        if incoming.of_stranger:
+            return transactions.has_place_in_half()
+        holder = self._live.holder_of(incoming.subject, now)
+        if holder is None or incoming.message.method == "BYE":
+            return not transactions.full
+        return transactions.has_place_for(holder)
 
     def _cancel(self, incoming: Incoming, now: float) -> None:
         """CANCEL belongs to one hop: answer it here, and stop what was forwarded (RFC 3261 section 9.2)."""

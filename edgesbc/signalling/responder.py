@@ -95,7 +95,8 @@ class Responder:
     def open_transaction(self, incoming: Incoming, now: float) -> ServerTransaction:
         """The server transaction of a new request; it sends 100 if no other answer comes soon."""
         request, flow, size = incoming.message, incoming.flow, incoming.size
-        server = self._transactions.open_server(request, flow, reply_flow(request, flow), size)
+        holder = self._live.holder_of(incoming.subject, now)
+        server = self._transactions.open_server(request, flow, reply_flow(request, flow), size, holder)
         server.proven = incoming.subject.standing is not Standing.UNPROVEN
         server.replaceable = incoming.of_stranger
         server.credit = self.credit(flow, size, now)

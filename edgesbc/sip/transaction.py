@@ -206,8 +206,8 @@ class ServerTransaction(Transaction[EndpointT]):
     """
 
     __slots__ = (
-        "credit", "disconnected", "forwarded", "key", "moved", "proven", "repeated", "replaceable", "request", "sender",
-        "size", "source", "trying", "user", "vias",
+        "credit", "disconnected", "forwarded", "holder", "key", "moved", "proven", "repeated", "replaceable", "request",
+        "sender", "size", "source", "trying", "user", "vias",
     )  # fmt: skip
 
     def __init__(
@@ -238,6 +238,7 @@ class ServerTransaction(Transaction[EndpointT]):
         self.credit = math.inf
         self.forwarded = 0
         self.size = size
+        self.holder: Hashable = None  # by whom it is counted
         self.trying: Callable[[], bytes] | None = None  # makes the 100
         self.disconnected = False  # whether the connection of ``flow`` has closed
         self.moved = False  # whether its responses go to another connection than at first

@@ -23,10 +23,11 @@ or raises for what a peer sent. The table has no bound of its own: before ``open
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final, Generic
 
 from edgesbc.base.deadlines import Deadlines, Expiring
+from edgesbc.base.limits import TRANSACTION_PARTS
 from edgesbc.sip.delivery import SendFailure
 from edgesbc.sip.limits import DEFAULT_LIMITS, Limits
 from edgesbc.sip.machines import (
@@ -55,6 +56,16 @@ __all__ = ["Transactions"]
 _REPLACED_AT_ONCE: Final = 64  # short messages that leave their places to a long one: about half a millisecond
 
 
+class _Share:
+    """What one sender has of the table: server transactions, and the bytes of their messages."""
+
+    __slots__ = ("count", "stored")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.stored = 0
+
+
 class Transactions(Generic[EndpointT]):
     """Every transaction alive, over endpoints of one type.
 
@@ -72,7 +83,7 @@ class Transactions(Generic[EndpointT]):
 
     __slots__ = (
         "_again", "_clients", "_deadlines", "_expire_one", "_limit", "_of_connection", "_reopen", "_send", "_servers",
-        "_stored", "_stored_limit", "retransmissions",
+        "_shares", "_stored", "_stored_limit", "retransmissions",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +102,7 @@ class Transactions(Generic[EndpointT]):
         self._limit = limits.transactions
         self._stored_limit = limits.transaction_bytes
         self._stored = 0
+        self._shares: dict[Hashable, _Share] = {}
         self._servers = ServerTable[EndpointT](related)
         self._clients: dict[tuple[str, str], ClientTransaction[EndpointT]] = {}  # by branch and method
         self._of_connection: dict[int, dict[Transaction[EndpointT], None]] = {}  # by serial, in order of opening
@@ -140,6 +152,16 @@ class Transactions(Generic[EndpointT]):
         refused, without a transaction."""
         count = max(len(self._servers), len(self._clients))
         return count >= self._limit or self._stored >= self._stored_limit
+
+    def has_place_for(self, holder: Hashable) -> bool:
+        """Whether a sender that has no more than a part of the limits may have one more transaction: it has one part of
+        ``base.limits.TRANSACTION_PARTS`` for itself, and all such senders leave one to the others."""
+        parts = TRANSACTION_PARTS
+        count = max(len(self._servers), len(self._clients))
+        if parts * count >= (parts - 1) * self._limit or parts * self._stored >= (parts - 1) * self._stored_limit:
+            return False
+        share = self._shares.get(holder)
+        return share is None or (parts * share.count < self._limit and parts * share.stored < self._stored_limit)
 
     @property
     def stored_bytes(self) -> int:
@@ -196,15 +218,23 @@ class Transactions(Generic[EndpointT]):
         return True
 
     def open_server(
-        self, request: Request, source: EndpointT, flow: EndpointT | None = None, size: int = 0
+        self,
+        request: Request,
+        source: EndpointT,
+        flow: EndpointT | None = None,
+        size: int = 0,
+        holder: Hashable = None,
     ) -> ServerTransaction[EndpointT]:
         """Begin a transaction for a new request of ``size`` bytes from ``source``; its responses go to ``flow``, by
-        default the source.
+        default the source. It is counted for ``holder``, unless that is None (:meth:`has_place_for`).
 
         Where responses go is section 18.2.2: with *rport*, and on a stream, the source; else the port of the Via.
         """
         key = server_key(request, request.method)
         server = ServerTransaction(key, request, source, source if flow is None else flow, self._expire_one, size)
+        if holder is not None:
+            server.holder = holder
+            self._shares.setdefault(holder, _Share()).count += 1
         self._count(server)
         self._servers.add(server)
         self._index_connection(server)
@@ -529,11 +559,24 @@ class Transactions(Generic[EndpointT]):
         stored = len(transaction.data)
         if isinstance(transaction, ServerTransaction):
             stored += transaction.size
+            if transaction.holder is not None:
+                self._shares[transaction.holder].stored += stored - transaction.stored
         self._stored += stored - transaction.stored
         transaction.stored = stored
 
+    def _leave_share(self, server: ServerTransaction[EndpointT]) -> None:
+        holder, server.holder = server.holder, None
+        if holder is not None:
+            share = self._shares[holder]
+            share.count -= 1
+            share.stored -= server.stored
+            if not share.count:
+                del self._shares[holder]
+
     def _terminate(self, transaction: Transaction[EndpointT]) -> None:
         transaction.state = TransactionState.TERMINATED
+        if isinstance(transaction, ServerTransaction):
+            self._leave_share(transaction)
         self._stored -= transaction.stored
         transaction.stored = 0
         self._deadlines.schedule(transaction, None)

@@ -135,6 +135,49 @@ def test_sources_without_an_account_leave_half_of_the_bytes_of_transactions_to_o
     assert open_harness.edge.calls == 1
 
 
+def account_flow(harness: EdgeHarness, account: int, port: int) -> Flow:
+    """A connection that is registered as that account."""
+    flow = Flow(STREAM.listener, Source("203.0.113.66", port), 1_000 * account + port)
+    harness.edge.flow_opened(flow)
+    harness.standings.prove(flow, Standing.REGISTERED, harness.now, 60.0, account)
+    return flow
+
+
+@pytest.mark.parametrize("size", [0, 50_000])
+def test_an_account_has_a_share_of_the_transactions_over_all_its_flows(
+    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Also of the bytes that these keep."""
+    transactions = open_harness.edge.parts.transactions
+    monkeypatch.setattr(transactions, *(("_stored_limit", 1_600_000) if size else ("_limit", 32)))
+    body = b"x" * size
+    passed = 0
+    for number in range(20):
+        flow = account_flow(open_harness, 1, number + 1)
+        sent = open_harness.receive(
+            flow, invite("OPTIONS", "sip:100@example.org", branch=f"z9hG4bKs{number}", from_tag="s", body=body)
+        )
+        passed += any(to == PBX for to, _ in sent)
+    assert passed == 4
+    assert open_harness.reasons[-1] == "overload"
+    other = account_flow(open_harness, 2, 1)
+    assert [to for to, _ in open_harness.receive(other, invite(branch="z9hG4bKother", from_tag="other"))] == [PBX]
+    open_harness.wait(200)
+    assert not transactions._shares
+    assert transactions.stored_bytes == 0
+
+
+def test_accounts_leave_an_eighth_of_the_transactions_to_trunks(
+    open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_harness.edge.parts.transactions, "_limit", 32)
+    for number in range(40):
+        flow = account_flow(open_harness, number + 1, number + 1)
+        open_harness.receive(flow, invite("OPTIONS", "sip:100@example.org", branch=f"z9hG4bKs{number}", from_tag="s"))
+    assert len(open_harness.edge.parts.transactions) == 2 * 28
+    assert [to for to, _ in open_harness.receive(CALLER, invite())] == [PBX]
+
+
 def test_the_calls_of_a_connection_without_an_account_go_on_when_strangers_have_their_half(
     open_harness: EdgeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
