@@ -251,10 +251,12 @@ class ResponseContext:
     ) -> None:
         if branch.abandoned or self._is_refused:
             branch.end_unwanted(response, now)  # cancelled meanwhile
-        elif isinstance(sdp, MediaError):
-            self._fail_over(branch, response, repeated, sdp, now)
-        else:
+        elif not isinstance(sdp, MediaError):
             self._forward(branch, response, sdp, now)
+        elif response.status < 200 and response.get("RSeq") is None:
+            self._forward(branch, response, b"", now)  # nothing depends on it (RFC 3261 section 13.2.1)
+        else:
+            self._fail_over(branch, response, repeated, sdp, now)
         while self._queue and not self._sdp.waiting:
             self._process(*self._queue.pop(0), now)
 
