@@ -63,7 +63,7 @@ def test_a_refusal_is_acknowledged_and_goes_on_to_the_caller(
 @DAMAGED
 @pytest.mark.parametrize("status", [302, 401, 407, 420, 422])
 def test_a_refusal_that_says_by_its_fields_what_to_do_is_a_502(damage: str, status: int) -> None:
-    harness = EdgeHarness(failover_on=frozenset({503}))
+    harness = EdgeHarness(failover_on=(503,))
     forwarded = harness.receive(CALLER, invite())[-1][1]
     sent = harness.receive(FIRST, DAMAGES[damage](respond(forwarded, status)))
     assert names(sent) == [(FIRST, "ACK"), (CALLER, "502")]
