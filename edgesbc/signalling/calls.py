@@ -128,7 +128,10 @@ class Calls:
         """
         calls = self.of_tags(message.call_id, message.from_tag, message.to_tag, zone)
         if number:
-            return next((call for call in calls if call.number == number), None)
+            for call in calls:
+                if call.number == number:
+                    return call
+            return None
         if len(calls) > 1:
             calls = [call for call in calls if call.is_dialog(message.from_tag, message.to_tag)]
         return calls[0] if len(calls) == 1 else None

@@ -18,7 +18,7 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.call import Leg, learn_target, remote_target, route_set
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.live_pipeline import LivePipeline
-from edgesbc.signalling.long_targets import LongTargets
+from edgesbc.signalling.long_targets import LONG_TARGET, LongTargets
 from edgesbc.signalling.targets import NextHop
 from edgesbc.signalling.tokens import RemoteTarget, Sealer, TokenKind, dialog_digest, holder_digest
 from edgesbc.sip.headers import parse_name_addr
@@ -138,11 +138,11 @@ class ContactTokens:
 
         Who may use it, and in which dialog, is another question: see :meth:`is_holder`.
         """
-        return self._open(token, holder.listener.zone)
+        return self._with_texts(self._sealer.open(token, holder.listener.zone))
 
-    def _open(self, token: str, zone: Zone) -> RemoteTarget | None:
-        target = self._sealer.open(token, zone)
-        if target is None or not self._long.is_name(target.uri):
+    def _with_texts(self, target: RemoteTarget | None) -> RemoteTarget | None:
+        """A target with the long texts that its token names; None where they are not kept any more."""
+        if target is None or not target.uri.startswith(LONG_TARGET):
             return target
         texts = self._long.find(target.uri)
         if texts is None:
@@ -184,7 +184,7 @@ class ContactTokens:
         route = request.get("Route")
         for uri in ([parse_name_addr(route).uri] if route else []) + [request.uri]:
             if uri.user and self._flows.is_ours(uri.host, uri.port):
-                target = self._open(uri.user, Zone.CORE)
+                target = self._with_texts(self._sealer.open(uri.user, Zone.CORE))
                 if target is not None:
                     return target
         return None

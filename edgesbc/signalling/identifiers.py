@@ -15,6 +15,8 @@ from edgesbc.sip.message import Request
 __all__ = ["Identifiers", "LoopDetector"]
 
 _MARK_DIGITS: Final = 12
+_SHORTEST_MARKED: Final = 43
+"""Characters of a branch with one mark."""
 _marked_branch: Final = re.compile(r";branch=z9hG4bK[0-9a-f]{24}((?:[0-9a-f]{12})+)(?![^;,\s])")
 """A branch as ``Identifiers.new_branch`` makes it, with marks behind."""
 
@@ -56,12 +58,11 @@ class LoopDetector:
     def marks(self, request: Request, listener: Listener) -> str:
         """The end of the branch of a forwarded request outside a dialog: its own mark, and after it those of the Via
         fields that it came with, ``limits.LOOP_MARKS`` in all."""
-        earlier = next(filter(None, map(_marks_in, request.get_all("Via"))), "")
-        return self._mark(request, listener) + earlier[: (limits.LOOP_MARKS - 1) * _MARK_DIGITS]
+        return self._mark(request, listener) + _earlier_marks(request)[: (limits.LOOP_MARKS - 1) * _MARK_DIGITS]
 
     def is_loop(self, request: Request, listener: Listener) -> bool:
         """Whether the edge has forwarded the request before and would forward it the same way again."""
-        marks = "".join(map(_marks_in, request.get_all("Via")))
+        marks = _earlier_marks(request)
         return marks != "" and self._mark(request, listener) in marks  # usually no edge has marked it
 
     def _mark(self, request: Request, listener: Listener) -> str:
@@ -73,7 +74,10 @@ class LoopDetector:
         return hashlib.blake2s(key, key=self._key, digest_size=_MARK_DIGITS // 2).hexdigest()
 
 
-def _marks_in(via: str) -> str:
-    """The marks at the end of the branch in a Via value, if it is of an edge."""
-    match = _marked_branch.search(via)
-    return match[1] if match is not None else ""
+def _earlier_marks(request: Request) -> str:
+    """The marks at the ends of the branches that are of an edge, those of the topmost Via first."""
+    vias = request.get_all("Via")
+    if len(vias) == 1 and len(request.via.branch) < _SHORTEST_MARKED:
+        return ""  # the usual case: it comes from a user agent
+    matches = [_marked_branch.search(via) for via in vias]
+    return "".join([match[1] for match in matches if match is not None])

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 from edgesbc.base import limits
 from edgesbc.base.address import CallHolder
 
-__all__ = ["LongTargets"]
+__all__ = ["LONG_TARGET", "LongTargets"]
 
-_MARK: Final = "#"
+LONG_TARGET: Final = "#"
 """Begins a digest in the place of a URI; no URI begins with it."""
 
 
@@ -53,11 +53,6 @@ class LongTargets:
         text = "".join((uri, *routes))
         return len(text) > limits.SEALED_TARGET_CHARS or not text.isascii()
 
-    @staticmethod
-    def is_name(uri: str) -> bool:
-        """Whether a token has that in the place of the URI."""
-        return uri.startswith(_MARK)
-
     def keep(self, uri: str, routes: Sequence[str], has_account: bool, peer: CallHolder | None) -> str:
         """What the token has in the place of the URI. ``peer`` is the account or the address whose texts these are,
         None for a trunk or the private side; ``has_account`` is whether it is one of these or registered."""
@@ -75,11 +70,11 @@ class LongTargets:
         if len(table) >= limits.LONG_TARGETS:
             self._drop(table, next(iter(table)))
         self._enter(table, digest, _Kept(peer, (uri, *routes)))
-        return _MARK + digest
+        return LONG_TARGET + digest
 
     def find(self, uri: str) -> tuple[str, ...] | None:
         """The URI and the route set that ``uri`` names; None where they are not kept any more."""
-        digest = uri[len(_MARK) :]
+        digest = uri[len(LONG_TARGET) :]
         for table in (self._with_account, self._others):
             kept = self._drop(table, digest)
             if kept is not None:

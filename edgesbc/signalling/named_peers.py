@@ -114,8 +114,6 @@ class NamedPeers:
         the public side, what is inside becomes a token for the receiver, or an address of the edge if the URI names a
         user and no dialog there.
         """
-        if request.get("Refer-To") is None and request.get("Referred-By") is None:
-            return request
         fields = []
         for name, value in request.fields:
             translated = self._translate(request, value, sender, receiver, call, now) if name in _NAMING else value

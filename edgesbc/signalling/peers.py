@@ -54,7 +54,10 @@ class DialogPeers:
         self._new_call = new_call
 
     def request_for(self, receiver: Flow, now: float) -> Request:
-        return self._named.translated(self._request, self._server.source, receiver, self._call, now)
+        request = self._request
+        if request.get("Refer-To") is None and request.get("Referred-By") is None:
+            return request
+        return self._named.translated(request, self._server.source, receiver, self._call, now)
 
     def request_fields(self, receiver: Flow, now: float) -> Fields:
         request, call = self._request, self._call

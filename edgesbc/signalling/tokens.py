@@ -45,8 +45,6 @@ class TokenKind(enum.Enum):
     """The token was made before tokens had a kind: it may be any of them."""
 
 
-_NUMBERS: Final = {TokenKind.CALL: 1, TokenKind.REFERRED: 2, TokenKind.EVENT: 0, TokenKind.PATH: 0}
-"""How many of ``call`` and ``until`` a token of that kind has, 4 bytes each."""
 _KINDS: Final = {kind.value.encode(): kind for kind in TokenKind if kind.value}
 
 
@@ -166,9 +164,14 @@ class Sealer:
 def _binding(target: RemoteTarget) -> bytes:
     """What a token was made for, as its first bytes: the kind, the number of holders, the digests, and the numbers."""
     head = target.kind.value.encode() + bytes((len(target.holders),))
-    numbers = (target.call, target.until)[: _NUMBERS[target.kind]]
-    tail = b"".join([(number % 2**32).to_bytes(4, "big") for number in numbers])
+    tail = _number(target.call) if target.kind is TokenKind.CALL else b""
+    if target.kind is TokenKind.REFERRED:
+        tail = _number(target.call) + _number(target.until)
     return head + target.dialog + b"".join(target.holders) + tail
+
+
+def _number(number: int) -> bytes:
+    return (number & 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def _bound_target(plain: bytes) -> RemoteTarget:
@@ -176,7 +179,7 @@ def _bound_target(plain: bytes) -> RemoteTarget:
     at = 2 + _DIALOG_BYTES if kind is TokenKind.CALL or kind is TokenKind.EVENT else 2
     end = at + count * _HOLDER_BYTES
     holders = tuple(plain[start : start + _HOLDER_BYTES] for start in range(at, end, _HOLDER_BYTES))
-    text = end + 4 * _NUMBERS[kind]
+    text = end + (4 if kind is TokenKind.CALL else 8 if kind is TokenKind.REFERRED else 0)
     target = _target(plain[text:], kind, plain[2:at], holders)
     if text > end:
         target.call = int.from_bytes(plain[end : end + 4], "big")
