@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.devices import from_pbx, methods, statuses
 from support.inner_proxy import InnerProxy, Phone
-from support.signalling import CALLER, CORE, MEMBERS, PUBLIC, EdgeHarness, invite, respond
+from support.signalling import BROWSERS, CALLER, CORE, MEMBERS, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
@@ -70,6 +70,25 @@ def test_a_blind_transfer_by_the_public_address_of_the_edge() -> None:
     target, headers = referred(refer)
     assert (target, headers) == ("sip:carol@192.0.2.1", "")
     assert the_request(bob.send("INVITE", target, "transferred"), carol.flow)
+
+
+def test_browsers_transfer_a_call_to_one_that_has_connected_again() -> None:
+    proxy = InnerProxy(EdgeHarness(trunks={}))
+    alice, bob, carol = (
+        Phone(proxy, name, 11 + number, listener=BROWSERS) for number, name in enumerate(("alice", "bob", "carol"))
+    )
+    to_bob, _ = alice.call(bob, "first")
+    to_carol, _ = alice.call(carol, "consult")
+    former = carol.flow
+    carol.device.connect("203.0.113.13")
+    carol.device.register()
+    proxy.harness.closed(former)
+    refer = the_request(alice.send("REFER", to_bob, "first", "bob", f"Refer-To: <{to_carol}?{REPLACES}>\r\n"), bob.flow)
+    target, headers = referred(refer)
+    assert target.endswith("@192.0.2.1:443;transport=ws")
+    assert headers == REPLACES
+    invited = the_request(bob.send("INVITE", target, "transferred"), carol.flow)
+    assert str(invited.uri) == carol.contact
 
 
 def test_the_callee_transfers_too() -> None:

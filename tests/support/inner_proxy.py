@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from support.devices import Device
 from support.signalling import CORE, MEMBERS, PUBLIC, EdgeHarness
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, Listener
 from edgesbc.sip.message import Request, Response, serialise
 
 __all__ = ["InnerProxy", "Phone"]
@@ -58,17 +58,23 @@ class InnerProxy:
 class Phone:
     """A registered phone, or with ``registered`` False one at an open listener, and its messages."""
 
-    def __init__(self, proxy: InnerProxy, user: str, number: int, contact: str = "") -> None:
+    def __init__(
+        self, proxy: InnerProxy, user: str, number: int, contact: str = "", listener: Listener = PUBLIC
+    ) -> None:
         self.proxy = proxy
         self.user = user
         self.contact = contact or f"sip:{user}@192.168.1.{number}:5062"
         self.device = Device(
             proxy.harness, user, f';+sip.instance="<urn:uuid:{user}>"', f"reg-{user}", host=f"203.0.113.{number}",
-            listener=PUBLIC,
+            listener=listener,
         )  # fmt: skip
-        self.flow = self.device.flow
         proxy.bindings[user] = (self.contact, self.device.path)
         self._count = 0
+
+    @property
+    def flow(self) -> Flow:
+        """Its present connection, or its UDP flow."""
+        return self.device.flow
 
     def send(self, method: str, uri: str, call_id: str, to_tag: str = "", extra: str = "") -> Sent:
         """Send a request. Returns what reaches other phones, and this one, because of it."""
