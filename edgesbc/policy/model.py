@@ -21,6 +21,7 @@ from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.trunk import Trunk
+from edgesbc.signalling.edge_contacts import RegisteredContact
 from edgesbc.signalling.header_rules import ASSERTED, OWN
 from edgesbc.signalling.keep_alives import KeepAliveMethod, KeepAliveSettings
 from edgesbc.signalling.registration_rules import RegistrationRules
@@ -250,6 +251,8 @@ class RegistrationSettings:
     """What the edge sends to phones behind NAT that have registered over UDP, to keep the binding of the NAT."""
     keep_alive_interval: float = attrs.field(default=25.0, validator=between(10, 300, "seconds"))
     """Seconds between two of them."""
+    contact: RegisteredContact = RegisteredContact.PATH
+    """What registrars bind: the phone's Contact with Path, or a Contact of the edge."""
     gone_status: int = attrs.field(default=480, validator=one_of(430, 480))
     """The status for a request of the private side to a registered flow that is gone: 430 says that the flow failed
     (RFC 5626 section 5.3.1), 480 that the phone is not available."""
@@ -258,7 +261,7 @@ class RegistrationSettings:
     def rules(self) -> RegistrationRules:
         """The same for the signalling core."""
         keep_alive = KeepAliveSettings(self.keep_alive, self.keep_alive_interval)
-        return RegistrationRules(self.reconnect_wait, keep_alive, self.gone_status)
+        return RegistrationRules(self.reconnect_wait, keep_alive, self.gone_status, self.contact)
 
 
 @attrs.frozen

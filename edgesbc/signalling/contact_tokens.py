@@ -131,6 +131,15 @@ class ContactTokens:
             fields.append(("Supported", "path"))
         return fields
 
+    def binding(self, uri: str, sender: Flow) -> str:
+        """The token of a Contact that a registrar binds in the place of ``uri``, that of a REGISTER's sender.
+
+        Over UDP it is the same in each run of the edge; a connection ends with the run.
+        """
+        epoch = self._flows.epoch if sender.serial else ""
+        target = RemoteTarget(sender.listener.name, sender.peer, sender.serial, epoch, uri, kind=TokenKind.BINDING)
+        return self._sealer.seal(target, Zone.CORE)
+
     # --- tokens that come back ---------------------------------------------------------------------------
 
     def open(self, token: str, holder: Flow) -> RemoteTarget | None:
@@ -208,10 +217,12 @@ class ContactTokens:
     def flow_to(self, target: RemoteTarget, now: float) -> Flow | None:
         """The flow to a target; None where its connection, or its listener, is gone.
 
-        A token of Path, which has no URI, never leads to another connection: the registrar has the token of the
+        A token of a registration never leads to another connection: the registrar has the token of the
         device's last registration, and a request for one that is lost is refused at once, so that it can try another
         binding (RFC 5626 section 5.3.1).
         """
+        if target.kind is TokenKind.BINDING:
+            return self._flows.of(target, again=False)
         if target.serial and target.uri and target.epoch == self._flows.epoch:
             flow = self._instead(target.serial, now)
             if flow is not None:

@@ -397,6 +397,7 @@ class Edge:
             self._device_flows.wait = registrations.reconnect_wait
             self.parts.keep_alives.settings = registrations.keep_alive
             self.parts.router.gone_status = registrations.gone_status
+            self.parts.registrations.contact = registrations.contact
         if headers is not None:
             self._live.headers = headers
         if core is not None:

@@ -238,17 +238,18 @@ class Flows:
             return self.to(listener, peer, name, names)
         return None
 
-    def of(self, target: RemoteTarget) -> Flow | None:
+    def of(self, target: RemoteTarget, again: bool = True) -> Flow | None:
         """The flow that a token names; None where its connection, or its listener, is no more.
 
-        In the place of a trunk's connection, there is one to the port of its first Route, or else of its Contact.
+        Where ``again``, in the place of a trunk's connection, there is one to the port of its first Route, or else of
+        its Contact.
         """
         listener = self._by_name.get(target.listener)
         if listener is None:
             return None
         if target.serial:
             flow = self._open.get(target.serial) if target.epoch == self.epoch else None
-            return self._to_next_hop(listener, target) if flow is None and target.uri else flow
+            return self._to_next_hop(listener, target) if flow is None and target.uri and again else flow
         return self.to(listener, target.peer)
 
     def _to_next_hop(self, listener: Listener, target: RemoteTarget) -> Flow | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from edgesbc.signalling.edge_contacts import RegisteredContact
 from edgesbc.signalling.keep_alives import NO_KEEP_ALIVES, KeepAliveSettings
 
 __all__ = ["RegistrationRules"]
@@ -12,8 +13,9 @@ __all__ = ["RegistrationRules"]
 class RegistrationRules(NamedTuple):
     """``reconnect_wait`` is for how many seconds messages wait for a new connection of a device; 0: they do not.
     ``keep_alive`` says what is sent to phones behind NAT. ``gone_status`` is the status for a request of the private
-    side to a flow that is gone."""
+    side to a flow that is gone. ``contact`` is what registrars bind."""
 
     reconnect_wait: float = 10.0
     keep_alive: KeepAliveSettings = NO_KEEP_ALIVES
     gone_status: int = 480
+    contact: RegisteredContact = RegisteredContact.PATH

@@ -17,6 +17,7 @@ from edgesbc.screen.standing import Standing
 from edgesbc.signalling.contact_tokens import ContactTokens
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.device_flows import DeviceFlows
+from edgesbc.signalling.edge_contacts import EdgeContacts, RegisteredContact
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.keep_alives import KeepAlives
 from edgesbc.signalling.live_pipeline import LivePipeline
@@ -176,7 +177,7 @@ def _random_word(word: str, entropy: Iterator[int]) -> str:
 class RegisterRequests:
     """The path of a REGISTER."""
 
-    __slots__ = ("_admission", "_challenges", "_device_flows", "_keep_alives", "_parts")
+    __slots__ = ("_admission", "_challenges", "_device_flows", "_keep_alives", "_parts", "contact")
 
     def __init__(
         self,
@@ -187,6 +188,8 @@ class RegisterRequests:
         keep_alives: KeepAlives,
     ) -> None:
         self._keep_alives = keep_alives
+        self.contact = RegisteredContact.PATH
+        """What registrars bind."""
         self._parts = parts
         self._admission = admission
         self._challenges = challenges
@@ -199,8 +202,11 @@ class RegisterRequests:
             return
         parts = self._parts
         server = parts.responder.open_transaction(incoming, now)
+        contacts = None
+        if self.contact is RegisteredContact.EDGE:
+            contacts = EdgeContacts(parts.tokens, incoming.message, incoming.flow)
         peers = RegisterPeers(
-            parts.tokens, parts.live, self._challenges, self._device_flows, self._keep_alives, server, now
+            parts.tokens, parts.live, self._challenges, self._device_flows, self._keep_alives, server, now, contacts
         )
         context = ResponseContext(
             parts,
@@ -216,11 +222,12 @@ class RegisterRequests:
 
 
 class RegisterPeers:
-    """The two sides of one REGISTER. ``began`` is when the request came (seconds, the plane's clock)."""
+    """The two sides of one REGISTER. ``began`` is when the request came (seconds, the plane's clock). ``contacts`` are
+    those of the edge, where the registrar is to bind these; None: it gets the phone's, and Path."""
 
     __slots__ = (
-        "_account", "_began", "_challenges", "_device_flows", "_keep_alives", "_live", "_proven_at", "_request",
-        "_seconds", "_server", "_tokens",
+        "_account", "_began", "_challenges", "_contacts", "_device_flows", "_keep_alives", "_live", "_proven_at",
+        "_request", "_seconds", "_server", "_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -232,7 +239,9 @@ class RegisterPeers:
         keep_alives: KeepAlives,
         server: ServerTransaction,
         began: float,
+        contacts: EdgeContacts | None = None,
     ) -> None:
+        self._contacts = contacts
         self._device_flows = device_flows
         self._keep_alives = keep_alives
         self._proven_at: float | None = None  # when the answer proved the flow, as this account, for so many seconds
@@ -249,7 +258,10 @@ class RegisterPeers:
         return self._request
 
     def request_fields(self, receiver: Flow, now: float) -> Fields:
-        """The Contacts as they came, which the registrar binds, and the Path that leads to their flow."""
+        """What the registrar binds: the Contacts as they came and the Path that leads to their flow, or Contacts of the
+        edge."""
+        if self._contacts is not None:
+            return self._contacts.fields(receiver.listener)
         fields = [pair for pair in self._request.fields if pair[0] == "Contact"]
         return fields + self._tokens.path(self._request, self._server.source, receiver.listener)
 
@@ -257,6 +269,8 @@ class RegisterPeers:
         """Do nothing: a registrar is no side of a dialog."""
 
     def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
+        if self._contacts is not None:
+            response = self._contacts.restored(response)
         if hop.lease is not None:
             set_name = hop.lease.member.set_name
             self._challenges.note(set_name, response)

@@ -41,6 +41,8 @@ class TokenKind(enum.Enum):
     """A peer that a REFER names: new requests of the peer that was referred to it."""
     PATH = "p"
     """The Path of a registration: requests outside a dialog, from the private side."""
+    BINDING = "b"
+    """The edge's Contact in the place of a phone's: as PATH, and always the same for one flow and Contact."""
     FIRST_FORM = ""
     """The token was made before tokens had a kind: it may be any of them."""
 
@@ -113,10 +115,11 @@ class Sealer:
     side is of no use there. ``keys`` are 16 or 32 bytes each; ``entropy`` gives random bytes.
     """
 
-    __slots__ = ("_ciphers", "_entropy")
+    __slots__ = ("_ciphers", "_entropy", "_nonce_key")
 
     def __init__(self, keys: Sequence[bytes], entropy: Callable[[int], bytes]) -> None:
         self._ciphers = [AESGCM(key) for key in keys]
+        self._nonce_key = hashlib.blake2s(b"nonces of bindings", key=keys[0]).digest()
         self._entropy = entropy
 
     def seal(self, target: RemoteTarget, holder: Zone) -> str:
@@ -129,7 +132,11 @@ class Sealer:
         peer = target.peer
         parts = (target.listener, peer[0], str(peer[1]), str(target.serial), target.epoch, target.uri, *target.routes)
         plain = _binding(target) + _SEPARATOR.join(parts).encode("utf-8", "surrogateescape")
-        nonce = self._entropy(_NONCE)
+        if target.kind is TokenKind.BINDING:
+            # From the content, so that no two contents have the same nonce: a registrar compares Contacts.
+            nonce = hashlib.blake2s(plain, key=self._nonce_key, digest_size=_NONCE).digest()
+        else:
+            nonce = self._entropy(_NONCE)
         sealed = nonce + self._ciphers[0].encrypt(nonce, plain, _AUTHENTICATED[holder])
         return binascii.b2a_base64(sealed, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 

@@ -152,5 +152,6 @@ class CoreParts:
         self.challenges = ChallengeMemory(entropy)
         self.invites = InviteRequests(context, self.admission, calls, screener)
         self.registrations = RegisterRequests(context, self.admission, self.challenges, device_flows, keep_alives)
+        self.registrations.contact = registrations.contact
         self.others = OtherRequests(context, self.admission, flows, screener)
         self.in_dialog = InDialogRequests(context, calls, screener)
