@@ -102,13 +102,14 @@ class Invariants:
         flow, message = step.flow, step.message
         if flow is None or message is None:
             return
+        of_branch = step.malformed and step.client is not None  # a malformed response that ends its branch
         if isinstance(message, Request):
             self._devices.record(flow, message)
             self._answers.record_request(flow, message, step)
-        elif step.client is not None and isinstance(message, Response) and (step.passed or step.malformed):
+        elif isinstance(message, Response) and (step.passed or of_branch):
             self._answers.record_response(message, step.malformed)
             self._note_answer(message, step.state)
-        if step.passed:
+        if step.passed or of_branch:
             self._reachability.learn(flow, message)
             self._output.learn(flow, message, self._environment.standings.of(flow, now))
 

@@ -197,7 +197,7 @@ class SessionTable:
     def _answer(self, answer: Answer, now: float) -> MediaReply:
         _check_names(answer)
         session = next(iter(self._find_all(answer.session_id, answer.offerer)), None)
-        if session is None or session.side_of(answer.offerer) != _offerer_of(session):
+        if session is None or _offerer_of(session) != answer.offerer:
             raise WireError("an answer to an offer that was not made", 481)
         if not answer.answerer:
             raise WireError("an answer whose sender has no tag")
@@ -347,12 +347,12 @@ class SessionTable:
         return MediaReply(rewrite_session(description, self._interfaces[zone].advertise, addresses).serialise())
 
 
-def _offerer_of(session: MediaSession) -> int | None:
-    """Index of the side whose offer an answer is for: the pending one, or the last that was answered; None if there is
-    none."""
+def _offerer_of(session: MediaSession) -> str | None:
+    """The tag of the side whose offer an answer is for: the pending one, or else the last that was answered."""
     if session.pending is not None:
-        return session.pending.offerer
-    return session.current.offerer if session.current.answered else None
+        return session.pending.side.tag
+    current = session.current
+    return current.sides[current.offerer].tag if current.answered else None
 
 
 def _check_names(command: Offer | Answer) -> None:

@@ -162,6 +162,18 @@ def test_another_fork_that_offers_is_known_by_its_tag_while_its_offer_is_pending
     assert [side.tag for side in session.sides] == ["b", "a"]
 
 
+def test_an_answer_to_another_fork_than_the_one_that_offers_is_none_to_its_offer() -> None:
+    harness = TableHarness()
+    harness.ok(offer("c", "b", sdp(CALLEE), Zone.CORE, answerer="a"))
+    harness.ok(answer("c", "b", "a", sdp(CALLER)))
+    agreed = harness.targets()
+    harness.ok(offer("c", "b2", sdp("10.0.0.12"), Zone.CORE, answerer="a"))
+    harness.refused(answer("c", "b", "a", sdp("192.0.2.9")), 481)
+    assert harness.targets() == agreed
+    harness.ok(answer("c", "b2", "a", sdp(CALLER)))
+    assert Source("10.0.0.12", 4000) in [rtp.send_to for rtp, _ in harness.targets().values()]
+
+
 @pytest.mark.parametrize("final", [False, True])
 def test_an_acknowledgement_holds_for_what_is_agreed_and_for_what_is_pending(final: bool) -> None:
     harness = TableHarness()
