@@ -21,6 +21,7 @@ from edgesbc.signalling import topology
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.null_tags import is_null
 from edgesbc.signalling.transactions import ServerTransaction, Transactions
 from edgesbc.sip.build import response_to_malformed
 from edgesbc.sip.machines import TransactionState
@@ -167,7 +168,8 @@ class Responder:
         as well, or is of no use because the answer is to be acknowledged by PRACK (RFC 3262)."""
         if response.get("RSeq") is not None:
             return False
-        data = topology.answer(server.request, self.vias(server), response.status, response.to_tag)
+        tag = "" if is_null(response.to_tag) else response.to_tag
+        data = topology.answer(server.request, self.vias(server), response.status, tag)
         if not self.may_forward(server, len(data), False, now):
             return False
         self.send(server, response.status, data, now)

@@ -182,6 +182,14 @@ def test_23_a_provisional_answer_goes_without_its_body_before_it_is_dropped() ->
     assert (flow, answer.body) == (UNPROVEN, b"")
 
 
+def test_23_a_provisional_answer_that_is_cut_has_no_tag_if_its_sender_gives_none() -> None:
+    harness = EdgeHarness(open=("public",))
+    request, _ = called(harness)
+    harness.receive(PBX, respond(request, 183, body=SDP * 9).replace(b";tag=bob\r\n", b"\r\n"))
+    ((flow, answer),) = harness.sent
+    assert (flow, answer.get("To")) == (UNPROVEN, request.get("To"))
+
+
 def test_23_a_2xx_that_is_much_longer_than_the_invite_ends_the_call_at_both_sides() -> None:
     harness = EdgeHarness(open=("public",))
     request, sent = called(harness)
