@@ -532,9 +532,9 @@ BACKLOG: Final = 512
 """Connections that the kernel holds ready for a listener to accept."""
 STREAM_READ_BYTES: Final = 16_384
 """Bytes read from a connection in one turn: a TLS record; more, in the smallest messages, would delay the others."""
-TURN_MESSAGES: Final = 4
-"""Messages of one read that are passed on before all other tasks have their turn: a read may have hundreds of requests,
-or thousands of keep-alives, which together take longer than a call may wait."""
+CONNECTION_TURN_SECONDS: Final = 0.001
+"""How long messages of one read are passed on before all other tasks have their turn: a read may have hundreds of
+requests, or thousands of keep-alives, which together take longer than a call may wait."""
 LAST_ANSWERS_SECONDS: Final = 5.0
 """How long a closing connection may take to send its outbox: a peer that does not read would keep it open."""
 LINGER_SECONDS: Final = 1.0

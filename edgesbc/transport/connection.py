@@ -58,8 +58,8 @@ class Connection:
     kept until then. ``failed`` is called with the reason if an opening handshake fails.
 
     With a ``budget``, it is the connection of a peer that may be anybody: it is read when the budget allows it, or once
-    the peer has registered. The messages of one read are passed on ``limits.TURN_MESSAGES`` at a time, and all other
-    tasks run in between: a read may have thousands. The rest of them has to wait for the budget in any case.
+    the peer has registered. The messages of one read are passed on for ``limits.CONNECTION_TURN_SECONDS`` at a
+    time, and all other tasks run in between: a read may have thousands. The rest of them has to wait for the budget in any case.
     """
 
     __slots__ = (
@@ -304,12 +304,13 @@ class Connection:
     def _pass_on(self, session: StreamSession, now: float) -> None:
         """Pass on the next messages of the last read and, after all of them, what else the read has caused. ``now`` is
         when this began."""
-        flow, sizes, at, left = self.flow, self._sizes, self._passed_on, limits.TURN_MESSAGES
-        while sizes and left and not self.closing and flow is not None:
-            left -= 1
+        flow, sizes, at, until = self.flow, self._sizes, self._passed_on, now + limits.CONNECTION_TURN_SECONDS
+        while sizes and not self.closing and flow is not None:
             end = at + sizes.pop()
             self._core.receive(flow, self._backlog[at:end], now)
             at = end
+            if trio.current_time() >= until:
+                break
         self._passed_on = at
         if self.closing:
             sizes.clear()

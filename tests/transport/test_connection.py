@@ -156,15 +156,28 @@ async def test_pings_of_a_read_are_answered_by_one_pong_and_are_screened_as_well
         assert one.received == [b"\r\n\r\n"] * 1000 + [MESSAGE]
 
 
-async def test_answers_to_the_messages_of_one_turn_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+TURN_MESSAGES = 4
+"""Messages of a turn at most, where each takes :data:`COST`."""
+COST = limits.CONNECTION_TURN_SECONDS / (TURN_MESSAGES - 0.9)
+
+
+async def test_answers_to_the_messages_of_one_turn_are_written_at_once(
+    clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive(data: bytes) -> None:
+        one.connection.send(b"answer")
+        clock.jump(COST)
+
     async with served() as one:
         writes: list[int] = []
         write = one.connection._write_unsent
         monkeypatch.setattr(Connection, "_write_unsent", lambda self: (writes.append(len(self._unsent)), write())[1])
-        one.on_message = lambda data: one.connection.send(b"answer")
-        one.say(MESSAGE * (2 * limits.TURN_MESSAGES + 1))
-        assert await one.hear(len(b"answer") * (2 * limits.TURN_MESSAGES + 1))
-        assert writes == [limits.TURN_MESSAGES, limits.TURN_MESSAGES, 1]
+        one.on_message = receive
+        one.say(MESSAGE * (2 * TURN_MESSAGES + 1))
+        await one.has_received(2 * TURN_MESSAGES + 1)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert sum(writes) == 2 * TURN_MESSAGES + 1
+        assert 1 < max(writes) <= TURN_MESSAGES
 
 
 async def test_work_without_messages_is_reported_once_a_read() -> None:
@@ -517,8 +530,15 @@ async def test_a_peer_with_an_account_does_not_wait_for_all_unproven_ones(
 
 
 @pytest.mark.parametrize("account", [False, True])
-async def test_a_read_of_many_messages_does_not_hold_up_those_of_others(account: bool) -> None:
+async def test_a_read_of_many_messages_does_not_hold_up_those_of_others(
+    clock: trio.testing.MockClock, account: bool
+) -> None:
     """Of 40 trunks, or registered peers, each has a whole read waiting: of each a few messages are first at most."""
+
+    def receive(one: Served) -> None:
+        order.append(one)
+        clock.jump(COST)
+
     order: list[Served] = []
     ping_reads = b"\r\n\r\n" * (limits.STREAM_READ_BYTES // 4)
     async with trio.open_nursery() as nursery, contextlib.AsyncExitStack() as stack:
@@ -527,40 +547,50 @@ async def test_a_read_of_many_messages_does_not_hold_up_those_of_others(account:
         several = [await stack.enter_async_context(served(budget=budget if account else None)) for _ in range(41)]
         for one in several:
             one.account = account
-            one.on_message = lambda data, one=one: order.append(one)  # type: ignore[misc]
+            one.on_message = lambda data, one=one: receive(one)  # type: ignore[misc]
         *busy, other = several
         for one in busy:
             one.say(ping_reads)
         other.say(MESSAGE)
         await other.has_received(1)
-        assert order.index(other) <= len(busy) * limits.TURN_MESSAGES
+        assert order.index(other) <= len(busy) * TURN_MESSAGES
         nursery.cancel_scope.cancel()
 
 
-async def test_of_a_read_of_many_messages_the_rest_waits_for_the_budget() -> None:
+async def test_of_a_read_of_many_messages_the_rest_waits_for_the_budget(clock: trio.testing.MockClock) -> None:
     """That of a peer with an account too: its next messages are not ahead of those of unproven peers."""
+
+    def receive(data: bytes) -> None:
+        budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        clock.jump(COST)
+
     budget = ReadBudget()  # which nobody runs: no turn comes
     async with served(budget=budget) as one:
         one.account = True
-        one.on_message = lambda data: budget.charge(limits.UNPROVEN_TURN_SECONDS)
-        one.say(MESSAGE * (limits.TURN_MESSAGES + 1))
-        await one.has_received(limits.TURN_MESSAGES)
+        one.on_message = receive
+        one.say(MESSAGE * (TURN_MESSAGES + 1))
+        await one.has_received(1)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert len(one.received) == limits.TURN_MESSAGES
+        assert len(one.received) <= TURN_MESSAGES
         one.connection.abort()
 
 
-async def test_what_waits_takes_little_memory() -> None:
+async def test_what_waits_takes_little_memory(clock: trio.testing.MockClock) -> None:
     """Thousands of messages of two bytes, as objects of their own, would take a hundred KiB of each connection."""
+
+    def receive(data: bytes) -> None:
+        budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        clock.jump(COST)
+
     budget = ReadBudget()
     async with served(Transport.WS, budget=budget) as one:
         one.say(UPGRADE)
         await one.hear()
-        one.on_message = lambda data: budget.charge(limits.UNPROVEN_TURN_SECONDS)
+        one.on_message = receive
         assert len([(number, number) for number in range(10_000)])  # the interpreter keeps tuples that are freed
         tracemalloc.start()
         one.say(frame(b"ab") * (limits.STREAM_READ_BYTES // 8))
-        await one.has_received(limits.TURN_MESSAGES)
+        await one.has_received(1)
         await trio.testing.wait_all_tasks_blocked(0.01)
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -571,7 +601,7 @@ async def test_what_waits_takes_little_memory() -> None:
 @pytest.mark.parametrize("last", [b"", b"garbage\r\n\r\n", None])
 async def test_all_messages_of_a_read_are_passed_on_in_their_order_before_it_ends(last: bytes | None) -> None:
     """Whether the peer goes on, breaks the protocol by what follows, or ends the connection at once."""
-    numbered = [b"%s %d" % (MESSAGE, number) for number in range(3 * limits.TURN_MESSAGES + 1)]
+    numbered = [b"%s %d" % (MESSAGE, number) for number in range(3 * TURN_MESSAGES + 1)]
     async with served(Transport.WS) as one:
         one.say(UPGRADE)
         await one.hear()
