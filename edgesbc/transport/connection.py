@@ -59,7 +59,8 @@ class Connection:
 
     With a ``budget``, it is the connection of a peer that may be anybody: it is read when the budget allows it, or once
     the peer has registered. The messages of one read are passed on for ``limits.CONNECTION_TURN_SECONDS`` at a
-    time, and all other tasks run in between: a read may have thousands. The rest of them has to wait for the budget in any case.
+    time, and all other tasks run in between: a read may have thousands. The rest of them has to wait for the budget in
+    any case.
     """
 
     __slots__ = (
