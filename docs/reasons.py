@@ -75,6 +75,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.BLOCKED: "A `[[route]]` without `to` refuses it with its `answer`, as the policy says.",
     Reason.NO_DESTINATION: "All members are down, drained or at `max_calls`, or all that were tried failed: see"
     " `edgesbc why` with the address of a member, and the metric `edgesbc_destination_up`.",
+    Reason.BODY: "The detail says what is malformed, or Content-Disposition requires a body that may not cross: add its"
+    " media type to `[bodies]`, if the peer may send or get it.",
     Reason.NO_MEDIA: "The detail says why: no free port (`[media] ports`, RLIMIT_NOFILE), or SDP that is refused.",
     Reason.OPEN_OFFER: "Both sides changed the call at once: the phones try again by themselves.",
     Reason.MEDIA_TIMEOUT: "The detail names the side that fell silent, if it was one: a phone that disappeared, a"

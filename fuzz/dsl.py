@@ -100,6 +100,15 @@ BODIES: Final = {
     "e": ("application/sdp", _SDP.format(version=1, host="203.0.113.10", port=30002)),
     "m": ("multipart/mixed;boundary=x", "--x\r\nContent-Type: application/sdp\r\n\r\n"
           + _SDP.format(version=1, host="{host}", port=4000) + "--x--\r\n"),
+    "M": ("multipart/mixed;boundary=x", "--x\r\nContent-Type: application/ISUP\r\n\r\n{host}\r\n--x\r\n"
+          "Content-Type: application/sdp\r\n\r\n" + _SDP.format(version=1, host="{host}", port=4000) + "\r\n--x--\r\n"),
+    "D": ("multipart/alternative;boundary=x", ("--x\r\nContent-Type: application/sdp\r\n\r\n"
+          + _SDP.format(version=1, host="{host}", port=4000) + "\r\n") * 2 + "--x--\r\n"),
+    "N": ('multipart/mixed;boundary="x y"', "v=0\r\n--x y\r\nContent-Type: multipart/alternative;boundary=z\r\n"
+          "Content-Disposition: session;handling=required\r\n\r\n--z\r\nContent-Type: Application/SDP\r\n"
+          "Content-Disposition: early-session\r\n\r\n" + _SDP.format(version=1, host="{host}", port=4000)
+          + "\r\n--z\r\nContent-Type: application/sdp;x=y\r\n\r\n" + _SDP.format(version=2, host="{host}", port=4002)
+          + "\r\n--z--\r\n--x y\r\n\r\n{host}\r\n--x y--\r\nv=0\r\n"),
     "n": ("", _SDP.format(version=1, host="{host}", port=4000)),
     "b": ("application/sdp", "v=0\r\nm=audio -1 RTP/AVP\r\n"),
     "x": ("text/plain", "SIP/2.0 200 OK\r\n\r\n{host}"),

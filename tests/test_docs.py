@@ -19,6 +19,7 @@ from edgesbc.dispatch.settings import HealthSettings, MemberSettings, ProbeSetti
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
+    BodySettings,
     ChangeSettings,
     CoreSettings,
     EdgeSettings,
@@ -80,6 +81,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[core]": CoreSettings,
     "[domains]": DomainSettings,
     "[headers]": HeaderSettings,
+    "[bodies]": BodySettings,
     "[media]": MediaSettings,
     "[media.address]": MediaAddress,
     "[observe]": ObserveSettings,

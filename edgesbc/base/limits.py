@@ -29,6 +29,14 @@ REMEMBERED_VALUES: Final = 2_048
 """Parsed header values of one kind that are cached: those of about five hundred live calls."""
 REMEMBERED_LENGTH: Final = 256
 """Longest value that is cached; with its text, about 1 KiB each, 8 MiB in all."""
+BODY_PARTS: Final = 16
+"""Parts of a multipart body, those of the ones inside it counted: a description, ISUP, a location and a few more."""
+BODY_DEPTH: Final = 2
+"""Multipart bodies inside each other: a description and its alternative beside ISUP."""
+PART_HEAD_BYTES: Final = 2_048
+"""Header fields of one part of a body; five of them are usual."""
+BODY_TYPES: Final = 64
+"""Media types in one key of `[bodies]`."""
 VIA_HOPS: Final = 70
 """Via values in one message: the default of Max-Forwards (RFC 3261 section 8.1.1.6)."""
 

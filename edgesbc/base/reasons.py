@@ -47,6 +47,7 @@ class Reason(enum.Enum):
     DOMAIN = ("domain", "the Request-URI names a host that is not one of the policy's domains", 404)
     BLOCKED = ("blocked", "a route refuses it", 403)
     NO_DESTINATION = ("no-destination", "no member of the set can take the call", 503)
+    BODY = ("body", "a body is malformed, or its sender requires it and it may not cross", 415)
     NO_MEDIA = ("no-media", "the media plane could not anchor the call", 488)
     OPEN_OFFER = ("open-offer", "an earlier offer in the call has no answer yet", 491)
     MEDIA_TIMEOUT = ("media-timeout", "no media packets came for too long", 0)

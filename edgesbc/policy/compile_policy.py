@@ -8,11 +8,15 @@ from edgesbc.base.validation import listed_address
 from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.policy.model import Policy
 from edgesbc.routing.table import RoutingTable
+from edgesbc.screen.standing import Standing
 from edgesbc.screen.trunk import Trunk
+from edgesbc.signalling.bodies import BodyRules
 from edgesbc.signalling.core_sources import CoreRules
 from edgesbc.signalling.header_rules import HeaderRules
 
 __all__ = ["core_rules_of", "header_rules_of", "routing_of", "trunks_of"]
+
+_REDIRECTED = {"registered": Standing.REGISTERED, "trunk": Standing.TRUNK}
 
 
 def routing_of(policy: Policy) -> RoutingTable:
@@ -21,9 +25,15 @@ def routing_of(policy: Policy) -> RoutingTable:
 
 
 def header_rules_of(policy: Policy) -> HeaderRules:
-    """The rules for header fields that go inward, with what the policy adds."""
-    headers = policy.headers
-    return HeaderRules(headers.unregistered, headers.registered, headers.trunk)
+    """The rules for header fields that go inward, for bodies and for redirections, with what the policy adds."""
+    headers, bodies = policy.headers, policy.bodies
+    return HeaderRules(
+        headers.unregistered,
+        headers.registered,
+        headers.trunk,
+        BodyRules(bodies.unregistered, bodies.registered, bodies.trunk),
+        [_REDIRECTED[word] for word in headers.redirects],
+    )
 
 
 def core_rules_of(policy: Policy) -> CoreRules:

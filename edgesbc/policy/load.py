@@ -19,6 +19,7 @@ from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.policy.checks import cross_check, media_address
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import (
+    BodySettings,
     ChangeSettings,
     CoreSettings,
     EdgeSettings,
@@ -49,6 +50,7 @@ TABLES: dict[str, type[Any]] = {
     "core": CoreSettings,
     "domains": DomainSettings,
     "headers": HeaderSettings,
+    "bodies": BodySettings,
 }
 LISTS: dict[str, type[Any]] = {
     "listen": ListenSettings,
@@ -124,6 +126,7 @@ def parse_policy(text: str, file: str) -> Policy:
         core=draft.tables["core"],
         domains=draft.tables["domains"],
         headers=draft.tables["headers"],
+        bodies=draft.tables["bodies"],
         file=file,
         text=text,
     )

@@ -16,21 +16,20 @@ from edgesbc.base.validation import at_most, between, described, matching, one_o
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.media.side_activity import OneWay
+from edgesbc.policy.crossing_settings import BodySettings, HeaderSettings
 from edgesbc.policy.structure import STRUCTURE
 from edgesbc.routing.domains import DomainSettings
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
 from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge_contacts import RegisteredContact
-from edgesbc.signalling.header_rules import ASSERTED, OWN
 from edgesbc.signalling.keep_alives import KeepAliveMethod, KeepAliveSettings
 from edgesbc.signalling.registration_rules import RegistrationRules
-from edgesbc.sip import grammar
 
 __all__ = [
-    "ANY_DEVICE", "CONTROL_SOCKET", "RESTART_SECTIONS", "ChangeSettings", "CoreSettings", "EdgeSettings",
-    "HeaderSettings", "ListenSettings", "MediaAddress", "MediaSettings", "ObserveSettings", "Policy", "PortRange",
-    "RegistrationSettings", "default_state_dir",
+    "ANY_DEVICE", "CONTROL_SOCKET", "RESTART_SECTIONS", "BodySettings", "ChangeSettings", "CoreSettings",
+    "EdgeSettings", "HeaderSettings", "ListenSettings", "MediaAddress", "MediaSettings", "ObserveSettings", "Policy",
+    "PortRange", "RegistrationSettings", "default_state_dir",
 ]  # fmt: skip
 
 CONTROL_SOCKET = "control.sock"
@@ -299,23 +298,6 @@ class ObserveSettings:
     """Series of one metric; the others are added up in one."""
 
 
-def _field_names(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for name in value:
-        if not grammar.token(name):
-            raise ValueError(f"{attribute.name}: expected names of header fields, found {described(name)}")
-        known = grammar.CANONICAL.get(name.lower(), name)
-        if known in OWN:
-            raise ValueError(f"{attribute.name}: expected fields that can cross, found {name}: the edge writes its own")
-        if known in ASSERTED:
-            raise ValueError(
-                f"{attribute.name}: expected fields that assert no identity, found {name}: the edge takes it from"
-                " trunks, and from nobody else"
-            )
-
-
-_NAMES = [at_most(limits.HEADER_NAMES, "names"), _field_names]
-
-
 @attrs.frozen
 class CoreSettings:
     """``[core]``: the private side."""
@@ -323,17 +305,6 @@ class CoreSettings:
     allow: tuple[str, ...] = attrs.field(default=(), validator=[at_most(limits.CORE_PREFIXES, "prefixes"), prefixes])
     """Addresses and prefixes of which core listeners accept messages, besides those of destinations; empty: private,
     link-local and loopback addresses, and none at a listener with another address."""
-
-
-@attrs.frozen
-class HeaderSettings:
-    """``[headers]``: header fields that the edge accepts from the public side besides those that it does anyway. Names
-    are in any case."""
-
-    unregistered: tuple[str, ...] = attrs.field(default=(), validator=_NAMES)
-    """From peers that are neither registered nor a trunk."""
-    registered: tuple[str, ...] = attrs.field(default=(), validator=_NAMES)
-    trunk: tuple[str, ...] = attrs.field(default=(), validator=_NAMES)
 
 
 def _percent_points(_instance: Any, _attribute: attrs.Attribute[Any], value: float) -> None:
@@ -369,6 +340,7 @@ class Policy:
     core: CoreSettings = attrs.field(factory=CoreSettings)
     domains: DomainSettings = attrs.field(factory=DomainSettings)
     headers: HeaderSettings = attrs.field(factory=HeaderSettings)
+    bodies: BodySettings = attrs.field(factory=BodySettings)
     database: tuple[DatabaseSettings, ...] = ()
     registrations: RegistrationSettings = attrs.field(factory=RegistrationSettings)
     file: str = ""

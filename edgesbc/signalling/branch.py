@@ -98,10 +98,9 @@ class Branch:
 
     def send(self, data: bytes, now: float) -> None:
         parts, hop, request = self._parts, self.hop, self._request
-        self.failure = parts.sender.failure(hop.flow, data, self.has_account)
-        if self.failure is not None:
-            if self._context is not None:
-                self._context.on_failure(self, False, now)
+        failure = parts.sender.failure(hop.flow, data, self.has_account)
+        if failure is not None:
+            self.fail(failure, now)
             return
         invite = request.method == "INVITE"
         self._give_up_at = now + (hop.timeout if invite else 64 * T1)
@@ -110,6 +109,12 @@ class Branch:
             parts.deadlines.schedule(self, min(now + limits.CONNECT_ATTEMPT_SECONDS, self._give_up_at))
         else:
             self._transmit(data, now)
+
+    def fail(self, failure: SendFailure, now: float) -> None:
+        """The request cannot be sent to its hop."""
+        self.failure = failure
+        if self._context is not None:
+            self._context.on_failure(self, False, now)
 
     def _transmit(self, data: bytes, now: float) -> None:
         parts, hop, request = self._parts, self.hop, self._request

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from edgesbc.screen.standing import Standing
+from edgesbc.signalling.bodies import BodyRules
 from edgesbc.sip.grammar import CANONICAL
 from edgesbc.sip.message import Field, Fields
 
@@ -106,13 +107,21 @@ OUTWARD_TO_TRUNKS: Final = FieldFilter(OWN | _REVEALING, None, ASSERTED)
 
 class HeaderRules:
     """The filters towards the private side. ``unregistered``, ``registered`` and ``trunk`` are the names that a policy
-    adds for senders of that standing; none of them may be in :data:`OWN` or :data:`ASSERTED`."""
+    adds for senders of that standing; none of them may be in :data:`OWN` or :data:`ASSERTED`. ``bodies`` has the rules
+    for bodies, in both directions, and ``redirected`` the peers that learn the Contact of a 3xx."""
 
-    __slots__ = ("_by_standing",)
+    __slots__ = ("_by_standing", "bodies", "redirected")
 
     def __init__(
-        self, unregistered: Iterable[str] = (), registered: Iterable[str] = (), trunk: Iterable[str] = ()
+        self,
+        unregistered: Iterable[str] = (),
+        registered: Iterable[str] = (),
+        trunk: Iterable[str] = (),
+        bodies: BodyRules | None = None,
+        redirected: Iterable[Standing] = (),
     ) -> None:
+        self.bodies: Final = BodyRules() if bodies is None else bodies
+        self.redirected: Final = frozenset(redirected)
         stops = OWN | ASSERTED
         strangers = FieldFilter(stops, UNREGISTERED, unregistered)
         self._by_standing: dict[Standing, FieldFilter] = {

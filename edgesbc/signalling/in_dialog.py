@@ -13,11 +13,11 @@ from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
+from edgesbc.signalling.bodies import crossing_body, has_sdp
 from edgesbc.signalling.call import Call, Leg, learn_target
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.incoming import Incoming
-from edgesbc.signalling.media_client import has_sdp, hides_sdp
 from edgesbc.signalling.null_tags import is_null
 from edgesbc.signalling.offer_answer import answer_in_ack
 from edgesbc.signalling.peers import DialogPeers
@@ -81,17 +81,17 @@ class InDialogRequests:
         answers = call is not None and media.enabled and has_sdp(request)
         callback = partial(self._send_ack, request, hop, standing)
         if call is None or not answers or not answer_in_ack(media, call, request, flow, standing, callback, now):
-            without_sdp = media.enabled and (has_sdp(request) or hides_sdp(request))
-            self._send_ack(request, hop, standing, b"" if without_sdp else request.body, now)
+            self._send_ack(request, hop, standing, b"" if media.enabled else None, now)
 
     def _send_ack(
-        self, request: Request, hop: NextHop, standing: Standing, body: bytes | MediaError, now: float
+        self, request: Request, hop: NextHop, standing: Standing, sdp: bytes | MediaError | None, now: float
     ) -> None:
         """Send the ACK, without its SDP if that was refused: the receiver then ends the call, which has no media."""
-        body = b"" if isinstance(body, MediaError) else body
+        sdp = b"" if isinstance(sdp, MediaError) else sdp
         branch = self._parts.branches.sender.new_branch()
         listener = hop.flow.listener
         crossing = self._parts.live.crossing(standing, hop.flow, now)
+        body = crossing_body(request, sdp, self._parts.live.body_rule(standing, hop.flow, now))
         data = topology.forward_request(request, listener, branch, hop.uri, crossing, hop.routes, body)
         if self._parts.branches.sender.failure(hop.flow, data) is SendFailure.TOO_LARGE:
             self._parts.effects.record(now, Reason.TOO_LARGE, hop.flow, request.call_id, request.method)

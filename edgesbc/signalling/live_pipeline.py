@@ -6,6 +6,7 @@ from edgesbc.base.address import CallHolder, Flow, Zone
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stage import Subject
 from edgesbc.screen.standing import Standing, Standings
+from edgesbc.signalling.bodies import BodyRule
 from edgesbc.signalling.header_rules import OUTWARD, OUTWARD_TO_TRUNKS, FieldFilter, HeaderRules
 
 __all__ = ["LivePipeline"]
@@ -39,6 +40,12 @@ class LivePipeline:
         if subject.standing is not Standing.REGISTERED:
             return None
         return self.pipeline.standings.call_holder(subject.flow, subject.with_secret, now)
+
+    def body_rule(self, standing: Standing, receiver: Flow, now: float, to_member: bool = False) -> BodyRule:
+        """The rule for the bodies of a message; the arguments are those of :meth:`crossing`."""
+        if receiver.listener.zone is not Zone.CORE:
+            standing = Standing.TRUNK if to_member else self.pipeline.standings.of(receiver, now)
+        return self.headers.bodies.of(standing)
 
     def is_unproven(self, flow: Flow, now: float) -> bool:
         """Whether the source address of ``flow`` may be forged: nothing has come from it that proves the opposite."""

@@ -28,9 +28,8 @@ from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Media
 from edgesbc.signalling.open_offer import OpenOffer
 from edgesbc.sip.machines import T1
-from edgesbc.sip.message import Message
 
-__all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "has_sdp", "hides_sdp", "silent_side"]
+__all__ = ["MediaCallback", "MediaClient", "PendingMediaReply", "silent_side"]
 
 MediaCallback = Callable[[bytes | MediaError, float], None]
 """Called with the description for the other side, or why there is none, and the time (seconds)."""
@@ -76,7 +75,7 @@ class MediaClient:
     def offer(
         self,
         call: Call,
-        message: Message,
+        sdp: bytes,
         offerer: str,
         answerer: str,
         sender: Flow,
@@ -85,7 +84,7 @@ class MediaClient:
         callback: MediaCallback,
         now: float,
     ) -> None:
-        """Anchor an offer: the SDP of ``message`` on its way from ``sender`` to the side ``zone``.
+        """Anchor an offer: the description ``sdp`` on its way from ``sender`` to the side ``zone``.
 
         ``offerer`` is the dialog tag of its sender, whose standing counts, ``answerer`` that of the other side, ""
         before it has one.
@@ -93,13 +92,13 @@ class MediaClient:
         sender_zone, host = sender.listener.zone, sender.peer[0]
         consent = _consent(call, offerer, sender, standing)
         reserved = bool(call.trunk) or call.caller.first.listener.zone is Zone.CORE
-        offer = Offer(call.media_id, offerer, answerer, message.body, sender_zone, zone, host, consent, reserved)
+        offer = Offer(call.media_id, offerer, answerer, sdp, sender_zone, zone, host, consent, reserved)
         self._ask(call, offer, callback, now)
 
     def answer(
         self,
         call: Call,
-        message: Message,
+        sdp: bytes,
         offerer: str,
         answerer: str,
         sender: Flow,
@@ -108,10 +107,10 @@ class MediaClient:
         now: float,
         final: bool = True,
     ) -> None:
-        """Anchor the answer of ``answerer``, whose standing counts, to the last offer of ``offerer``; both are dialog
-        tags. ``final`` is False where a refusal of the request takes it back."""
+        """Anchor the answer ``sdp`` of ``answerer``, whose standing counts, to the last offer of ``offerer``; both are
+        dialog tags. ``final`` is False where a refusal of the request takes it back."""
         consent = _consent(call, answerer, sender, standing)
-        answer = Answer(call.media_id, offerer, answerer, message.body, sender.peer[0], consent, final)
+        answer = Answer(call.media_id, offerer, answerer, sdp, sender.peer[0], consent, final)
         self._ask(call, answer, callback, now)
 
     def roll_back(self, call: Call, offer: OpenOffer) -> None:
@@ -211,20 +210,3 @@ def silent_side(call: Call, *events: MediaSilence) -> tuple[Flow, str]:
         return flow, f"no {event.missing} from both sides for {event.seconds:g} s"
     name = "callee" if is_callee else "caller"
     return flow, f"no {event.missing} from the {name} for {event.seconds:g} s, the other side sends"
-
-
-def has_sdp(message: Message) -> bool:
-    """Whether the body is a session description (RFC 3264)."""
-    if not message.body:
-        return False
-    return _media_type(message) == "application/sdp"
-
-
-def hides_sdp(message: Message) -> bool:
-    """Whether SDP may stand in a multipart body or in one without a type, which the media plane does not see."""
-    return bool(message.body) and (not _media_type(message) or _media_type(message).startswith("multipart/"))
-
-
-def _media_type(message: Message) -> str:
-    """Type and subtype of the body; space may stand about the slash (RFC 3261 section 25.1 *SLASH*)."""
-    return "".join((message.get("Content-Type") or "").partition(";")[0].split()).lower()

@@ -8,8 +8,9 @@ from functools import partial
 from edgesbc.base.address import Flow
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
+from edgesbc.signalling.bodies import body_error, has_sdp, multipart_error, sdp_of
 from edgesbc.signalling.call import Call, CallState
-from edgesbc.signalling.media_client import MediaCallback, MediaClient, has_sdp, hides_sdp
+from edgesbc.signalling.media_client import MediaCallback, MediaClient
 from edgesbc.signalling.open_offer import OpenOffer
 from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Message, Request, Response
@@ -52,16 +53,20 @@ class OfferAnswer:
 
     # --- what passes -------------------------------------------------------------------------------------
 
-    def hides_sdp_from_media(self) -> bool:
-        """Whether the request could carry SDP past the media plane."""
+    def request_error(self) -> MediaError | None:
+        """Why the body of the request cannot cross: it is malformed, or could carry SDP past the media plane. BYE is
+        not refused for that."""
         request = self._server.request
-        return self._media.enabled and self._call is not None and self._negotiates and hides_sdp(request)
+        if self._media.enabled and self._call is not None and self._negotiates:
+            return body_error(request)
+        return None if request.method == "BYE" else multipart_error(request)
 
-    def hides_answer(self, response: Response) -> bool:
-        """Whether a 2xx may have the answer to an open offer where the media plane does not see it."""
+    def answer_error(self, response: Response) -> MediaError | None:
+        """Why a 2xx cannot be used that may have the answer to an open offer: the media plane could not see it."""
         offer = self._offer
         is_open = self._call is not None and offer is not None and self._call.open_offer is offer
-        return is_open and self.offer_in_request and 200 <= response.status < 300 and hides_sdp(response)
+        hides = is_open and self.offer_in_request and 200 <= response.status < 300
+        return body_error(response) if hides else None
 
     def should_anchor(self, message: Message) -> bool:
         """Whether the SDP of ``message`` describes the session of the call and goes through the media plane."""
@@ -73,15 +78,12 @@ class OfferAnswer:
         """The same, for a response to the request: only one to an INVITE carries an offer (RFC 6337 section 2.2)."""
         return (self.offer_in_request or self._server.request.method == "INVITE") and self.should_anchor(response)
 
-    def body_without_sdp(self, message: Message) -> bytes | None:
-        """The body to forward of a message that is not anchored: None for its own, b"" in the place of SDP.
+    def sdp_outside_session(self) -> bytes | None:
+        """What takes the place of SDP in a message that is not anchored: b"" for nothing, None where SDP stays.
 
         Such SDP has addresses of the sender's side, which no media session replaces.
         """
-        if not self._media.enabled:
-            return None
-        hidden = self._negotiates and hides_sdp(message)
-        return b"" if hidden or has_sdp(message) else None
+        return b"" if self._media.enabled else None
 
     # --- offers and answers ------------------------------------------------------------------------------
 
@@ -96,37 +98,38 @@ class OfferAnswer:
     def send(self, callback: MediaCallback, now: float) -> bool:
         """Give the request's SDP to the media plane; False, without a callback, if it has none."""
         request, call = self._server.request, self._call
-        if call is None or not self.should_anchor(request):
-            self.offer_in_request = has_sdp(request)
+        sdp = sdp_of(request)
+        if call is None or sdp is None or not self.should_anchor(request):
+            self.offer_in_request = sdp is not None
             return False
         sender, open_offer = self._server.source, call.open_offer
         self.waiting = True
         if open_offer is not None and _answers_by_prack(request, open_offer):
             reply = partial(self._prack_replied, open_offer, callback)
             tags = open_offer.offerer, request.from_tag
-            self._media.answer(call, request, *tags, sender, self._standing, reply, now)
+            self._media.answer(call, sdp, *tags, sender, self._standing, reply, now)
         else:
             self.offer_in_request = True
             tags = request.from_tag, request.to_tag
             self._open_offer(call, *tags)
             zone, reply = sender.listener.zone.other, partial(self._offer_replied, callback)
-            self._media.offer(call, request, *tags, sender, self._standing, zone, reply, now)
+            self._media.offer(call, sdp, *tags, sender, self._standing, zone, reply, now)
         return True
 
     def answer(self, response: Response, sender: Flow, callback: AnswerCallback, now: float) -> None:
         """Give a response's SDP to the media plane; ``callback`` gets the response and the description for it."""
-        request, last, call = self._server.request, self._last_answer, self._call
+        request, last, call, sdp = self._server.request, self._last_answer, self._call, sdp_of(response)
         final = not self.offer_in_request or _is_final(request, response)
-        if last is not None and last[0] == response.body and (last[2] or not final):
+        if last is not None and last[0] == sdp and (last[2] or not final):
             callback(response, last[1], now)  # a 200 with the SDP of its 183, or a retransmission
             return
-        if call is None:
+        if call is None or sdp is None:
             return
         caller, callee = request.from_tag, response.to_tag
         if self.offer_in_request:
-            reply = partial(self._answer_replied, response, final, callback)
+            reply = partial(self._answer_replied, response, sdp, final, callback)
             self.waiting = True
-            self._media.answer(call, response, caller, callee, sender, _CALLED, reply, now, final)
+            self._media.answer(call, sdp, caller, callee, sender, _CALLED, reply, now, final)
             return
         other = call.open_offer
         refusal = other.reason_against(callee, caller) if other is not None and other is not self._offer else None
@@ -135,9 +138,9 @@ class OfferAnswer:
             return
         self._open_offer(call, callee, caller)
         self.waiting = True
-        reply = partial(self._answer_replied, response, False, callback)
+        reply = partial(self._answer_replied, response, sdp, False, callback)
         zone = self._server.flow.listener.zone
-        self._media.offer(call, response, callee, caller, sender, _CALLED, zone, reply, now)
+        self._media.offer(call, sdp, callee, caller, sender, _CALLED, zone, reply, now)
 
     def on_final(self, status: int, now: float) -> None:
         """The sender of the request has its final response, or is gone (status 0): what was offered and not answered is
@@ -168,11 +171,17 @@ class OfferAnswer:
         callback(sdp, now)
 
     def _answer_replied(
-        self, response: Response, final: bool, callback: AnswerCallback, sdp: bytes | MediaError, now: float
+        self,
+        response: Response,
+        answer: bytes,
+        final: bool,
+        callback: AnswerCallback,
+        sdp: bytes | MediaError,
+        now: float,
     ) -> None:
         self.waiting = False
         if not isinstance(sdp, MediaError):
-            self._last_answer = (response.body, sdp, final or not self.offer_in_request)
+            self._last_answer = (answer, sdp, final or not self.offer_in_request)
             if final and self._offer is not None and self._call is not None:
                 self._call.close_offer(self._offer)
         callback(response, sdp, now)
@@ -200,14 +209,18 @@ def answer_in_ack(
     False, without a callback, if there is no such offer. The callback of a repeated ACK gets the description that the
     first one had, whatever has been offered since.
     """
-    offer = call.late_offer
-    if offer is None or (offer.cseq, offer.offerer, offer.answerer) != (ack.cseq, ack.to_tag, ack.from_tag):
+    offer, answer = call.late_offer, sdp_of(ack)
+    if (
+        offer is None
+        or answer is None
+        or (offer.cseq, offer.offerer, offer.answerer) != (ack.cseq, ack.to_tag, ack.from_tag)
+    ):
         return False
-    if offer.relayed is not None and offer.sdp == ack.body:
+    if offer.relayed is not None and offer.sdp == answer:
         callback(offer.relayed, now)
     elif offer is call.open_offer:
-        reply = partial(_ack_replied, media, call, offer, ack, callback)
-        media.answer(call, ack, offer.offerer, offer.answerer, sender, standing, reply, now)
+        reply = partial(_ack_replied, media, call, offer, answer, callback)
+        media.answer(call, answer, offer.offerer, offer.answerer, sender, standing, reply, now)
     else:
         return False
     return True
@@ -217,7 +230,7 @@ def _ack_replied(
     media: MediaClient,
     call: Call,
     offer: OpenOffer,
-    ack: Request,
+    answer: bytes,
     callback: MediaCallback,
     sdp: bytes | MediaError,
     now: float,
@@ -225,6 +238,6 @@ def _ack_replied(
     if isinstance(sdp, MediaError):
         media.roll_back(call, offer)
     else:
-        offer.sdp, offer.relayed = ack.body, sdp
+        offer.sdp, offer.relayed = answer, sdp
         call.close_offer(offer)
     callback(sdp, now)

@@ -12,11 +12,13 @@ from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
+from edgesbc.signalling.bodies import crossing_body, lost_requirement
 from edgesbc.signalling.branch import Branch, BranchListener
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.peers import Peers
 from edgesbc.signalling.targets import NextHop, TargetSet
 from edgesbc.signalling.transactions import ServerTransaction
+from edgesbc.sip.delivery import SendFailure
 
 __all__ = ["RequestBranches"]
 
@@ -28,13 +30,13 @@ class RequestBranches:
     request is sent there. The other arguments are those of
     :class:`~edgesbc.signalling.response_context.ResponseContext`.
 
-    ``body`` takes the place of the request's own body, None: it does not. ``pending`` are the branches without a final
-    answer so far. ``tried`` is the number of hops so far.
+    ``sdp`` takes the place of the request's SDP; b"" removes it, None leaves it. ``pending`` are the branches without a
+    final answer so far. ``tried`` is the number of hops so far.
     """
 
     __slots__ = (
         "_evidence", "_listener", "_mark", "_on_hop", "_parts", "_peers", "_request", "_server", "_standing",
-        "_targets", "body", "pending", "tried",
+        "_targets", "pending", "sdp", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +61,7 @@ class RequestBranches:
         self._on_hop = on_hop
         self._mark = mark
         self._evidence = evidence
-        self.body: bytes | None = None
+        self.sdp: bytes | None = None
         self.pending: list[Branch] = []
         self.tried = 0
 
@@ -104,8 +106,13 @@ class RequestBranches:
         if count > 1 or request.get("Max-Breadth") is not None:
             fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]
         crossing = self._parts.live.crossing(self._standing, hop.flow, now, hop.lease is not None)
+        rule = self._parts.live.body_rule(self._standing, hop.flow, now, hop.lease is not None)
+        if lost_requirement(request, rule):
+            branch.fail(SendFailure.BODY, now)
+            return
+        body = crossing_body(request, self.sdp, rule)
         request = self._peers.request_for(hop.flow, now)
-        data = topology.forward_request(request, listener, branch.id, hop.uri, crossing, hop.routes, self.body, fields)
+        data = topology.forward_request(request, listener, branch.id, hop.uri, crossing, hop.routes, body, fields)
         branch.send(data, now)
 
     # --- races of connections (RFC 8305) -----------------------------------------------------------------

@@ -13,6 +13,7 @@ from edgesbc.dispatch.leases import Lease
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.best_response import BestResponse
+from edgesbc.signalling.bodies import SDP
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.call import Call
 from edgesbc.signalling.calls import CallSetup
@@ -48,7 +49,8 @@ class ResponseContext:
 
     __slots__ = (
         "_answer_forwarded", "_best", "_branches", "_cancelled", "_crowded", "_failover_ended", "_health", "_is_invite",
-        "_on_completed", "_parts", "_peers", "_queue", "_responses", "_sdp", "_setup", "_stop_at", "_timed_out",
+        "_lost_bodies", "_on_completed", "_parts", "_peers", "_queue", "_responses", "_sdp", "_setup", "_stop_at",
+        "_timed_out",
         "_too_large", "_unusable", "due", "queued", "request", "server",
     )  # fmt: skip
 
@@ -84,6 +86,7 @@ class ResponseContext:
         self._failover_ended = False  # a refusal, or a failure, after which no other hop is tried
         self._timed_out = False
         self._crowded = False  # whether too many wait for the connection of a hop
+        self._lost_bodies = 0  # hops that may not get a body which the request requires
         self._too_large = 0  # hops whose datagrams the request does not fit into
         self._unusable: MediaError | None = None  # why the last answer could not be used
         self._best: BestResponse | None = None
@@ -100,15 +103,16 @@ class ResponseContext:
             # A re-INVITE. That of a call is bounded by the call's own set-up.
             self._stop_at = now + limits.RING_SECONDS
             self._restart_timer_c(now)
-        conflict = self._sdp.conflict()
+        conflict, error = self._sdp.conflict(), self._sdp.request_error()
         if conflict is not None:
             # RFC 3261 section 14.2: one offer at a time in a dialog, and a 500 says when to try again.
             wait = _RETRY_AFTER if conflict.status == 500 else 0
             self._refuse(Reason.OPEN_OFFER, now, conflict.status, conflict.reason, wait)
-        elif self._sdp.hides_sdp_from_media():
-            self._on_anchored(MediaError(Reason.NO_MEDIA.status, "SDP inside a multipart body"), now)
+        elif error is not None:
+            reason = Reason.NO_MEDIA if error.status == Reason.NO_MEDIA.status else Reason.BODY
+            self._refuse(reason, now, error.status, error.reason, extra=warning(error, self.server))
         elif not self._sdp.send(self._on_anchored, now):
-            self._branches.body = self._sdp.body_without_sdp(self.request)
+            self._branches.sdp = self._sdp.sdp_outside_session()
             self._try_next(now)
 
     def _on_anchored(self, sdp: bytes | MediaError, now: float) -> None:
@@ -117,7 +121,7 @@ class ResponseContext:
         if isinstance(sdp, MediaError):
             self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, extra=warning(sdp, self.server))
         else:
-            self._branches.body = sdp
+            self._branches.sdp = sdp
             self._try_next(now)
 
     def _try_next(self, now: float) -> None:
@@ -163,8 +167,8 @@ class ResponseContext:
         if self._sdp.should_anchor_response(response):
             callback = partial(self._on_answer_anchored, branch, repeated)
             self._sdp.answer(response, branch.hop.flow, callback, now)
-        elif self._sdp.hides_answer(response):
-            self._fail_over(branch, response, repeated, MediaError(488, "SDP inside a multipart body"), now)
+        elif (error := self._sdp.answer_error(response)) is not None:
+            self._fail_over(branch, response, repeated, error, now)
         else:
             self._forward(branch, response, None, now)
 
@@ -239,6 +243,9 @@ class ResponseContext:
             self._refuse(Reason.NO_MEDIA, now, error.status, error.reason, extra=warning(error, self.server))
         elif self._too_large and self._too_large == self._branches.tried:
             self._refuse(Reason.TOO_LARGE, now)  # RFC 3261 section 21.5.7
+        elif self._lost_bodies and self._lost_bodies == self._branches.tried:
+            # RFC 3261 sections 20.11 and 21.4.13.
+            self._refuse(Reason.BODY, now, extra=[("Accept", SDP)])
         elif self._crowded:
             self._refuse(Reason.OVERLOAD, now)
         elif reason is not None:
@@ -285,9 +292,9 @@ class ResponseContext:
         self._branches.remove(branch)
         return True
 
-    def _forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> None:
-        """Send an answer on to the sender; ``body`` takes the place of its SDP."""
-        forwarded, size = self._responses.forward(branch, response, body, now)
+    def _forward(self, branch: Branch, response: Response, sdp: bytes | None, now: float) -> None:
+        """Send an answer on to the sender; ``sdp`` takes the place of its SDP, None where that was not anchored."""
+        forwarded, size = self._responses.forward(branch, response, sdp, now)
         status = response.status
         if forwarded is Forwarding.SENT:
             if status < 300:
@@ -344,6 +351,7 @@ class ResponseContext:
             self._failover_ended = self._failover_ended or too_late
         self._crowded = self._crowded or branch.failure is SendFailure.CROWDED
         self._too_large += branch.failure is SendFailure.TOO_LARGE
+        self._lost_bodies += branch.failure is SendFailure.BODY
         self._failover_ended = self._failover_ended or lease is None
         self._timed_out = timeout
         branch.abandon(now)

@@ -10,6 +10,7 @@ from edgesbc.base.address import Zone
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
+from edgesbc.signalling.bodies import CrossingBody, crossing_body
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.offer_answer import OfferAnswer
@@ -18,6 +19,9 @@ from edgesbc.signalling.transactions import ServerTransaction
 from edgesbc.sip.message import Fields, Response
 
 __all__ = ["Forwarding", "SenderResponses", "warning"]
+
+
+_REFUSES_BODY = frozenset({400, 415, 488, 513})
 
 
 class Forwarding(enum.Enum):
@@ -43,22 +47,23 @@ class SenderResponses:
         self._peers = peers
         self._sdp = sdp
 
-    def forward(self, branch: Branch, response: Response, body: bytes | None, now: float) -> tuple[Forwarding, int]:
-        """Send the response of a branch on; ``body`` takes the place of its SDP. Returns what became of it, and its
-        size in bytes."""
+    def forward(self, branch: Branch, response: Response, sdp: bytes | None, now: float) -> tuple[Forwarding, int]:
+        """Send the response of a branch on; ``sdp`` takes the place of its SDP, None where that was not anchored. Returns
+        what became of it, and its size in bytes."""
         parts, server, request = self._parts, self._server, self._server.request
         response, contacts, due = self._peers.translate(branch.hop, response, now)
         status = response.status
         if status >= 200 and server.source.listener.zone is Zone.PUBLIC:
             # As the sender gets it: an answer that shows nothing about users is no guess.
             parts.live.pipeline.answered(server.source, request, response, now)
-        if body is None:
-            body = self._sdp.body_without_sdp(response)
+        if sdp is None:
+            sdp = self._sdp.sdp_outside_session()
         vias = parts.responder.vias(server)
         sender = Standing.TRUNK  # a private server, or a carrier that is a member
         if server.flow.listener.zone is Zone.CORE and branch.hop.lease is None:
             sender = parts.live.standings.of(branch.hop.flow, now)
         crossing = parts.live.crossing(sender, server.flow, now)
+        body = crossing_body(response, sdp, parts.live.body_rule(sender, server.flow, now))
         data = topology.forward_response(response, request, vias, crossing, contacts, body)
         size, responder = len(data), parts.responder
         if not server.flow.serial and size > limits.DATAGRAM_BYTES:
@@ -67,7 +72,9 @@ class SenderResponses:
             # Its receiver may be the victim of a forged address: it gets the answer without a body, or a brief one.
             if server.method == "INVITE" and 200 <= status < 300:
                 return Forwarding.WITHHELD, size  # it is of no use without its description
-            data = topology.forward_response(response, request, vias, crossing, contacts, b"") if response.body else b""
+            data = b""
+            if response.body:
+                data = topology.forward_response(response, request, vias, crossing, contacts, CrossingBody(b""))
             if not data or not responder.may_forward(server, len(data), status >= 200, now):
                 return self._forward_briefly(response, now), size
         responder.send_at(server, status, data, due, now)
@@ -91,8 +98,8 @@ class SenderResponses:
 
 
 def warning(error: MediaError, server: ServerTransaction) -> Fields:
-    """The field that says in a 488 why a description is refused (RFC 3261 section 21.4.26)."""
-    if error.status != 488:
+    """The field that says why a body, or the description in it, is refused (RFC 3261 section 21.4.26)."""
+    if error.status not in _REFUSES_BODY:
         return []
     host = server.flow.listener.advertise_host
     agent = f"[{host}]" if ":" in host else host

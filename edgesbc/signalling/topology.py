@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgesbc.base.address import Listener, Transport, host_port
+from edgesbc.signalling.bodies import CrossingBody
 from edgesbc.signalling.header_rules import FieldFilter
 from edgesbc.sip.build import request_fields, response_fields
 from edgesbc.sip.message import Fields, Request, Response, serialise
@@ -18,6 +19,11 @@ __all__ = [
 _VIA_NAME = {
     Transport.UDP: "UDP", Transport.TCP: "TCP", Transport.TLS: "TLS", Transport.WS: "WS", Transport.WSS: "WSS",
 }  # fmt: skip
+
+
+_OF_BODY = frozenset({
+    "Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-ID", "MIME-Version",
+})  # fmt: skip
 
 
 def via(listener: Listener, branch: str) -> str:
@@ -53,7 +59,7 @@ def forward_request(
     uri: str,
     crossing: FieldFilter,
     routes: Iterable[str] = (),
-    body: bytes | None = None,
+    body: CrossingBody | None = None,
     extra: Iterable[tuple[str, str]] = (),
 ) -> bytes:
     """The request as it leaves through ``listener`` (RFC 3261 section 16.6), with the fields that ``crossing`` passes.
@@ -63,9 +69,9 @@ def forward_request(
     hops = 70 if request.max_forwards is None else request.max_forwards - 1
     fields: Fields = [("Via", via(listener, branch)), ("Max-Forwards", str(hops))]
     fields += [("Route", route) for route in routes]
-    fields += crossing.crossing(request.fields)
+    fields += _described(crossing.crossing(request.fields), body)
     fields += extra
-    return serialise(f"{request.method} {uri} SIP/2.0", fields, request.body if body is None else body)
+    return serialise(f"{request.method} {uri} SIP/2.0", fields, request.body if body is None else body.content)
 
 
 def forward_response(
@@ -74,7 +80,7 @@ def forward_response(
     vias: Fields,
     crossing: FieldFilter,
     contacts: Iterable[str] = (),
-    body: bytes | None = None,
+    body: CrossingBody | None = None,
 ) -> bytes:
     """The response as the sender of ``request`` gets it (RFC 3261 section 16.7).
 
@@ -84,10 +90,18 @@ def forward_response(
     fields: Fields = list(vias)
     if request.cseq_method != "REGISTER":
         fields += [pair for pair in request.fields if pair[0] == "Record-Route"]
-    fields += crossing.crossing(response.fields)
+    fields += _described(crossing.crossing(response.fields), body)
     fields += [("Contact", value) for value in contacts]
     reason = response.phrase
-    return serialise(f"SIP/2.0 {response.status} {reason}", fields, response.body if body is None else body)
+    return serialise(f"SIP/2.0 {response.status} {reason}", fields, response.body if body is None else body.content)
+
+
+def _described(fields: Fields, body: CrossingBody | None) -> Fields:
+    """The fields, of which those that describe the body (RFC 3261 section 7.4.1) are true of ``body``."""
+    if body is None or (body.content and body.content_type is None):
+        return fields
+    fields = [pair for pair in fields if pair[0] not in _OF_BODY]
+    return fields if not body.content_type else [*fields, ("Content-Type", body.content_type)]
 
 
 def answer(request: Request, vias: Fields, status: int, tag: str, extra: Iterable[tuple[str, str]] = ()) -> bytes:

@@ -13,6 +13,7 @@ class SendFailure(enum.Enum):
     """Why a request was never sent. It shows nothing about the receiver, which has not seen it."""
 
     TOO_LARGE = "is too large for a datagram"
+    BODY = "may not get a body that the sender of the request requires"
     NO_ROUTE = "cannot be reached from this machine"
     NO_RESOURCES = "got no request, because the machine had no descriptor, memory or buffer"
     """It may pass: over datagrams the request is sent again by its timer."""

@@ -13,7 +13,7 @@ from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.media.commands import Delete, MediaError, MediaReply
 from edgesbc.screen.stages.sanity import Sanity
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling import call, contact_tokens, live_pipeline, responder, topology
+from edgesbc.signalling import call, contact_tokens, live_pipeline, request_branches, responder, topology
 from edgesbc.signalling.branch import Branch
 from edgesbc.signalling.call import Call, Leg
 from edgesbc.signalling.calls import Calls
@@ -92,7 +92,8 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("register-by-udp", "REGISTER INVITE 200 ACK BYE MESSAGE", {"answered": 1}),
         ("unknown-users", "REGISTER 403 401", {}),
         ("late-offer", "INVITE PRACK UPDATE 183 200 ACK", {"answered": 1}),
-        ("hidden-offers", "INVITE INFO BYE OPTIONS ACK 488", {"answered": 1, "no-media": 5}),
+        ("hidden-offers", "INVITE INFO BYE OPTIONS ACK 400 488", {"answered": 1, "body": 1, "no-media": 4}),
+        ("offers-in-parts", "INVITE INFO ACK 183 200 488", {"answered": 2, "no-media": 2}),
         ("without-media", "INVITE UPDATE ACK BYE 200", {"answered": 1}),
         ("browsers-and-streams", "INVITE ACK 180 200 400 BYE", {"answered": 1}),
         ("bye-to-closed-connection", "INVITE REGISTER CANCEL 481 408", {"timeout": 1}),
@@ -364,12 +365,16 @@ def asserts_identity_to_all(patch: pytest.MonkeyPatch) -> None:
 
 def lets_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OfferAnswer, "should_anchor", lambda self, message: False)
-    patch.setattr(OfferAnswer, "body_without_sdp", lambda self, message: None)
+    patch.setattr(OfferAnswer, "sdp_outside_session", lambda self: None)
 
 
 def lets_hidden_descriptions_pass(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(OfferAnswer, "hides_sdp_from_media", lambda self: False)
-    patch.setattr(OfferAnswer, "body_without_sdp", lambda self, message: None)
+    patch.setattr(OfferAnswer, "request_error", lambda self: None)
+    patch.setattr(OfferAnswer, "sdp_outside_session", lambda self: None)
+
+
+def keeps_parts_as_they_are(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(request_branches, "crossing_body", lambda message, sdp, rule: None)
 
 
 def sends_every_ack_on(patch: pytest.MonkeyPatch) -> None:
@@ -493,6 +498,7 @@ def ignores_media_errors(patch: pytest.MonkeyPatch) -> None:
         (trusts_unregistered_sources_with_all_fields, "malformed-and-unusual", "Alert-Info: <http://10.0.0.7/a>"),
         (lets_descriptions_pass, "call", "a description that the media plane did not give"),
         (lets_hidden_descriptions_pass, "hidden-offers", "a hidden description"),
+        (keeps_parts_as_they_are, "offers-in-parts", "a hidden description"),
         (sends_every_ack_on, "repeated", "of a refusal is forwarded"),
         (repeats_to_unproven, "repeated", "which is unproven, gets"),
         (repeats_bye_to_unproven, "never-acknowledged", "which is unproven"),

@@ -88,7 +88,7 @@ def test_a_re_invite_from_the_inside_is_anchored_towards_the_caller() -> None:
 def test_sdp_hidden_in_a_multipart_body_does_not_pass_the_relay_by() -> None:
     harness = EdgeHarness(anchor=True)
     hidden = invite(body=OFFER).replace(b"application/sdp", b"multipart/mixed;boundary=x")
-    assert response(harness.receive(CALLER, hidden)).status == 488
+    assert response(harness.receive(CALLER, hidden)).status == 400
     assert harness.edge.calls == 0
 
 

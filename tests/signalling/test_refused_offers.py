@@ -77,12 +77,12 @@ def answer_that_cannot_be_relayed(call: MediaCall, side: str, sent: Request) -> 
     assert final.status == 488
 
 
-def answer_in_a_multipart_body(call: MediaCall, side: str, sent: Request) -> None:
+def answer_in_a_malformed_body(call: MediaCall, side: str, sent: Request) -> None:
     other = call.other(side)
     data = respond(sent, 200, call.tags[other], body=call.sdp(other))
     sdp, multipart = b"application/sdp", b"multipart/mixed;boundary=x"
     (final,) = _responses([message for _, message in call.receive(other, data.replace(sdp, multipart))])
-    assert final.status == 488
+    assert final.status == 502
 
 
 def edge_stops_it(call: MediaCall, side: str, sent: Request) -> None:
@@ -102,7 +102,7 @@ INVITE_ENDS: dict[str, End] = {
     "200 without SDP": answered_without_sdp,
     "200 that cannot be read": unreadable_answer,
     "200 that cannot be relayed": answer_that_cannot_be_relayed,
-    "200 with a multipart body": answer_in_a_multipart_body,
+    "200 with a malformed multipart body": answer_in_a_malformed_body,
     "a fault of the edge": edge_stops_it,
 }
 OTHER_ENDS = {name: end for name, end in INVITE_ENDS.items() if name not in (
