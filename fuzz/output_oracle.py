@@ -16,7 +16,7 @@ from fuzz.environment import EDGE_HOSTS, LISTENERS
 
 __all__ = ["OutputOracle"]
 
-_DESCRIPTION = re.compile(rb"(?:^|[\r\n])v=0[\r\n]|application/sdp", re.IGNORECASE).search
+_DESCRIPTION = re.compile(rb"(?:^|[\r\n])v=0[\r\n]").search
 _NEGOTIATING = ("INVITE", "ACK", "UPDATE", "PRACK")
 _MEMBER_HOSTS = ("10.0.0.11", "10.0.0.12", "10.0.0.13", "198.51.100.7")
 _TRUNK_HOSTS = ("198.51.100.7", "198.51.100.8")

@@ -21,6 +21,7 @@ from edgesbc.signalling.edge_contacts import EdgeContacts, RegisteredContact
 from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.keep_alives import KeepAlives
 from edgesbc.signalling.live_pipeline import LivePipeline
+from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.out_of_dialog import OutOfDialogAdmission
 from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.targets import NextHop
@@ -206,7 +207,15 @@ class RegisterRequests:
         if self.contact is RegisteredContact.EDGE:
             contacts = EdgeContacts(parts.tokens, incoming.message, incoming.flow)
         peers = RegisterPeers(
-            parts.tokens, parts.live, self._challenges, self._device_flows, self._keep_alives, server, now, contacts
+            parts.tokens,
+            parts.named_peers,
+            parts.live,
+            self._challenges,
+            self._device_flows,
+            self._keep_alives,
+            server,
+            now,
+            contacts,
         )
         context = ResponseContext(
             parts,
@@ -226,13 +235,15 @@ class RegisterPeers:
     those of the edge, where the registrar is to bind these; None: it gets the phone's, and Path."""
 
     __slots__ = (
-        "_account", "_began", "_challenges", "_contacts", "_device_flows", "_keep_alives", "_live", "_proven_at",
+        "_account", "_began", "_challenges", "_contacts", "_device_flows", "_keep_alives", "_live", "_named",
+        "_proven_at",
         "_request", "_seconds", "_server", "_tokens",
     )  # fmt: skip
 
     def __init__(
         self,
         tokens: ContactTokens,
+        named: NamedPeers,
         live: LivePipeline,
         challenges: ChallengeMemory,
         device_flows: DeviceFlows,
@@ -248,6 +259,7 @@ class RegisterPeers:
         self._account = 0
         self._seconds = 0
         self._tokens = tokens
+        self._named = named
         self._live = live
         self._challenges = challenges
         self._server = server
@@ -255,7 +267,8 @@ class RegisterPeers:
         self._began = began
 
     def request_for(self, receiver: Flow, now: float) -> Request:
-        return self._request
+        # Refer-To and Referred-By mean nothing here, and must not show what is inside either.
+        return self._named.translated(self._request, self._server.source, receiver, None, now)
 
     def request_fields(self, receiver: Flow, now: float) -> Fields:
         """What the registrar binds: the Contacts as they came and the Path that leads to their flow, or Contacts of the

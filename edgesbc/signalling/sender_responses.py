@@ -48,8 +48,9 @@ class SenderResponses:
         self._sdp = sdp
 
     def forward(self, branch: Branch, response: Response, sdp: bytes | None, now: float) -> tuple[Forwarding, int]:
-        """Send the response of a branch on; ``sdp`` takes the place of its SDP, None where that was not anchored. Returns
-        what became of it, and its size in bytes."""
+        """Send the response of a branch on; ``sdp`` takes the place of its SDP, None where that was not anchored.
+
+        Returns what became of it, and its size in bytes."""
         parts, server, request = self._parts, self._server, self._server.request
         response, contacts, due = self._peers.translate(branch.hop, response, now)
         status = response.status

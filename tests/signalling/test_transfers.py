@@ -339,3 +339,15 @@ def test_a_refer_to_a_token_of_somebody_else_is_not_translated() -> None:
     refer = invite("REFER", (ok.get("Contact") or "").strip("<>"), 2, "z9hG4bKrefer", to_tag="bob", extra=extra)
     assert referred(the_request(harness.receive(STRANGER, refer), PBX))[0] == to_carol
     assert bob.user == "bob"
+
+
+def test_a_register_names_no_peer_of_the_inside() -> None:
+    """It has no use for Refer-To and Referred-By (RFC 3515 section 2.1), which cross translated all the same."""
+    harness = EdgeHarness()
+    forwarded = the_request(harness.receive(CALLER, invite()), PBX)
+    target = (forwarded.get("Contact") or "").strip("<>")
+    named = "Refer-To: <sip:200@10.0.0.11>\r\nReferred-By: <sip:10.0.0.12?Replaces=x>\r\n"
+    register = invite("REGISTER", target, 5, "z9hG4bKr", extra=named, from_tag="bob")
+    sent = the_request(harness.receive(PBX, register), CALLER)
+    assert sent.get("Refer-To") == "<sip:200@192.0.2.1:5060>"
+    assert b"10.0.0." not in bytes(sent)
