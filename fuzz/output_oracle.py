@@ -183,7 +183,9 @@ class OutputOracle:
                 continue
             if name == "Contact":
                 is_registered = registers and value.partition(";expires")[0] in map(_bare, request.get_all("Contact"))
-                allowed = is_registered or _CONTACTS[flow.listener.id](value) is not None
+                redirects = 300 <= response.status < 400 or response.status == 485
+                inward = redirects and flow.listener.zone is Zone.CORE
+                allowed = is_registered or inward or _CONTACTS[flow.listener.id](value) is not None
             elif name in ("From", "To", "Call-ID", "CSeq"):
                 allowed = (name, value) in self._fields[flow.listener.zone.other]
             else:

@@ -29,6 +29,8 @@ REMEMBERED_VALUES: Final = 2_048
 """Parsed header values of one kind that are cached: those of about five hundred live calls."""
 REMEMBERED_LENGTH: Final = 256
 """Longest value that is cached; with its text, about 1 KiB each, 8 MiB in all."""
+REDIRECTIONS: Final = 16
+"""Contact values of a 3xx that cross; towards the public side each may cost a token."""
 BODY_PARTS: Final = 16
 """Parts of a multipart body, those of the ones inside it counted: a description, ISUP, a location and a few more."""
 BODY_DEPTH: Final = 2

@@ -159,6 +159,10 @@ class ContactTokens:
         target.uri, target.routes = texts[0], texts[1:]
         return target
 
+    def is_at_edge(self, uri: Uri) -> bool:
+        """Whether the host and port of a URI are those of a listener."""
+        return self._flows.is_ours(uri.host, uri.port)
+
     def is_holder(self, target: RemoteTarget, flow: Flow, now: float) -> bool:
         """Whether a token was given to the peer at ``flow``, or to none in particular."""
         holders = target.holders

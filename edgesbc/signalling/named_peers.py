@@ -1,4 +1,4 @@
-"""NamedPeers: peers that a request names by a Contact of the edge outside the dialog of that Contact.
+"""NamedPeers: peers that a message names by a Contact of the edge outside the dialog of that Contact.
 
 A Contact is good outside its dialog (RFC 3261 section 8.1.1.8): in a transfer, a REFER has it in Refer-To (RFC 3515),
 and a new INVITE in its Request-URI, with Replaces (RFC 3891, RFC 5589). Each peer knows its own Contacts of the edge
@@ -24,14 +24,16 @@ from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.targets import NamedTarget, NextHop
 from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget, TokenKind
 from edgesbc.sip.headers import NameAddr, parse_name_addr
-from edgesbc.sip.message import Request
+from edgesbc.sip.message import Request, Response
 from edgesbc.sip.uri import Param, Uri
+from edgesbc.sip.values import parse_contact
 
 __all__ = ["NamedPeers"]
 
 _NAMING: Final = ("Refer-To", "Referred-By")
 _OF_A_REQUEST: Final = frozenset({"method"})
 """A parameter that has no place in a Request-URI (RFC 3261 section 19.1.1, table 1): it stays outside the token."""
+_OF_AN_ALTERNATIVE: Final = frozenset({"q", "expires"})
 _OF_A_PLACE: Final = frozenset({"transport", "maddr", "ttl", "lr"})
 
 
@@ -114,16 +116,15 @@ class NamedPeers:
         the public side, what is inside becomes a token for the receiver, or an address of the edge if the URI names a
         user and no dialog there.
         """
-        fields = []
+        fields, leg = [], _sender_leg(request, sender, call)
+        number = 0 if call is None else call.number
         for name, value in request.fields:
-            translated = self._translate(request, value, sender, receiver, call, now) if name in _NAMING else value
+            translated = self._translate(value, leg, sender, receiver, number, now) if name in _NAMING else value
             if translated:
                 fields.append((name, translated))
         return request.replace(fields=fields)
 
-    def _translate(
-        self, request: Request, value: str, sender: Flow, receiver: Flow, call: Call | None, now: float
-    ) -> str:
+    def _translate(self, value: str, leg: Leg, sender: Flow, receiver: Flow, call: int, now: float) -> str:
         """A value for the side of ``receiver``; "" for one that cannot be read and could show what is inside."""
         outward = receiver.listener.zone is Zone.PUBLIC
         try:
@@ -131,7 +132,7 @@ class NamedPeers:
             uri = address.uri
         except WireError:
             return "" if outward else value
-        other = self._outward(request, uri, sender, receiver, call, now) if outward else self._inward(uri, sender, now)
+        other = self._outward(uri, leg, sender, receiver, call, now) if outward else self._inward(uri, sender, now)
         if other is None:
             return value
         return str(NameAddr(address.display, str(other), address.params))
@@ -146,21 +147,62 @@ class NamedPeers:
             known.scheme, known.user, known.host, known.port, [*known.params, *_kept(uri)], uri.headers, known.opaque
         )
 
-    def _outward(
-        self, request: Request, uri: Uri, sender: Flow, receiver: Flow, call: Call | None, now: float
-    ) -> Uri | None:
-        """What stands for a URI of the private side on the public one; None to leave it."""
+    def _outward(self, uri: Uri, leg: Leg, sender: Flow, receiver: Flow, call: int, now: float) -> Uri | None:
+        """What stands on the public side for a URI that the peer of ``leg`` names; None to leave it."""
         if uri.opaque or not self._is_inside(uri.host):
             return None
         user = uri.user
         if user is not None and not uri.headers and self._tokens.open(user, sender) is None:
             params = [pair for pair in uri.params if pair[0] not in _OF_A_PLACE]
             return self._tokens.uri_at(receiver.listener, user, params)
-        leg = _sender_leg(request, sender, call)
         named = str(Uri(uri.scheme, user, uri.host, uri.port, _without_method(uri)))
         until = int(now + limits.REFERRED_SECONDS)
-        token = self._tokens.referral(leg, named, receiver, 0 if call is None else call.number, until, now)
+        token = self._tokens.referral(leg, named, receiver, call, until, now)
         return self._tokens.uri_at(receiver.listener, token, _kept(uri), uri.headers)
+
+    # --- Contacts of redirections -------------------------------------------------------------------------
+
+    def redirections(self, response: Response, sender: Flow, receiver: Flow, call: int, now: float) -> list[str]:
+        """The Contact values of a 3xx or 485 (RFC 3261 sections 21.3 and 21.4.23) as ``receiver`` gets them; none of
+        another refusal. ``call`` is the number of its call, 0 for none.
+
+        The private side gets them all, to act on. A public peer gets them if the policy says so, translated as in
+        Refer-To. A value is left out that cannot be read, or that has a token of the edge which leads nowhere.
+        """
+        outward = receiver.listener.zone is Zone.PUBLIC
+        if response.status >= 400 and response.status != 485:
+            return []
+        if outward and self._live.standings.of(receiver, now) not in self._live.headers.redirected:
+            return []
+        values, leg = [], Leg(sender)
+        for value in response.get_all("Contact")[: limits.REDIRECTIONS]:
+            try:
+                contact = parse_contact(value)
+                uri = self._redirection(contact.uri, leg, sender, receiver, call, now)
+            except WireError:
+                continue
+            if uri is not None:
+                params = [pair for pair in contact.params if not outward or pair[0] in _OF_AN_ALTERNATIVE]
+                values.append(str(NameAddr(contact.display, str(uri), params)))
+        return values
+
+    def _redirection(self, uri: Uri, leg: Leg, sender: Flow, receiver: Flow, call: int, now: float) -> Uri | None:
+        """The URI of one alternative; None to leave it out."""
+        outward = receiver.listener.zone is Zone.PUBLIC
+        if outward and uri.opaque and uri.scheme != "tel":
+            return None  # it may name a host of the inside
+        user = uri.user or ""
+        if len(user) >= SHORTEST_TOKEN and self._tokens.is_at_edge(uri) and self._tokens.open(user, sender) is None:
+            return None
+        if not outward:
+            target = self._inward(uri, sender, now)
+            left = target is None and len(user) >= SHORTEST_TOKEN and self._tokens.is_at_edge(uri)
+            return None if left else target or uri
+        if uri.opaque:
+            return uri
+        params = [pair for pair in uri.params if pair[0] != "maddr"]
+        plain = Uri(uri.scheme, uri.user, uri.host, uri.port, params)
+        return self._outward(plain, leg, sender, receiver, call, now) or plain
 
 
 def _kept(uri: Uri) -> list[Param]:

@@ -101,6 +101,9 @@ class DialogPeers:
             contact = self._answer_contact(hop, response, now)
             if contact:
                 return response, (contact,), now
+        if response.status >= 300 and response.get("Contact"):
+            receiver = self._server.flow
+            return response, self._named.redirections(response, hop.flow, receiver, self._number, now), now
         return response, (), now
 
     @property

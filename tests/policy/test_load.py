@@ -390,6 +390,32 @@ def test_header_fields_that_it_cannot_add(value: str, message: str) -> None:
         parse_policy(f"{SMALL}[headers]\nunregistered = {value}\n", "p.toml")
 
 
+def test_bodies_that_the_policy_adds_and_peers_that_are_redirected() -> None:
+    text = '[headers]\nredirects = ["trunk"]\n[bodies]\nregistered = ["Application/PIDF+xml"]\n'
+    added = parse_policy(f"{SMALL}{text}", "p.toml")
+    rules = header_rules_of(added)
+    assert rules.bodies.of(Standing.REGISTERED).passes("application/pidf+xml", True)
+    assert not rules.bodies.of(Standing.REACHABLE).passes("application/pidf+xml", True)
+    assert rules.redirected == {Standing.TRUNK}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[bodies]\ntrunk = ["isup"]', "bodies.trunk: expected media types as TYPE/SUBTYPE without parameters, found"),
+        ('[bodies]\ntrunk = ["a/b;c=d"]', "expected media types as TYPE/SUBTYPE without parameters"),
+        ('[bodies]\ntrunk = ["a/b "]', "expected media types as TYPE/SUBTYPE without parameters"),
+        ('[bodies]\ntrunk = ["Application/SDP"]', "expected types of bodies besides descriptions"),
+        ('[bodies]\ntrunk = ["multipart/mixed"]', "expected types of bodies besides descriptions"),
+        (f"[bodies]\ntrunk = {[f'a/{number}' for number in range(65)]}", "expected at most 64 media types"),
+        ('[headers]\nredirects = ["unregistered"]', 'redirects: expected "registered" or "trunk"'),
+    ],
+)
+def test_bodies_and_redirections_that_it_cannot_have(text: str, message: str) -> None:
+    with pytest.raises(PolicyErrors, match=message):
+        parse_policy(f"{SMALL}{text}\n", "p.toml")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -151,13 +151,19 @@ def taken(lost: int = 0) -> str:
 
 
 def answer(
-    status: int, *fields: str, body: str = "", repeat: bool | None = None, lost: int = 0, contact: bool = True
+    status: int,
+    *fields: str,
+    body: str = "",
+    repeat: bool | None = None,
+    lost: int = 0,
+    contact: bool = True,
+    kind: str = _SDP,
 ) -> str:
     """Answer the INVITE that :func:`taken` has kept. By default a final answer is retransmitted until its ACK comes."""
     own = ["Via:[$via]", "From:[$from]", f"To:[$to];{_CALLED_TAG}", "Call-ID: [call_id]", "CSeq:[$cseq]"]
     if contact:
         own.append(f"Contact: {_CONTACT}")
-    text = _message(f"SIP/2.0 {status} {phrase(status)}", (*own, *fields), body)
+    text = _message(f"SIP/2.0 {status} {phrase(status)}", (*own, *fields), body, kind)
     return send(text, repeat=status >= 200 if repeat is None else repeat, lost=lost)
 
 

@@ -35,6 +35,9 @@ Content-Transfer-Encoding: binary
 
 two -- \\ <>
 --part--"""
+_SDP_PART = f"--part\nContent-Type: application/sdp\n\n{sdp()}"
+_ISUP_PART = "--part\nContent-Type: application/ISUP;version=itu-t92+\n\n01 00 49\n"
+_OFFER_IN_PARTS = f"{_ISUP_PART}{_SDP_PART}\n--part--"
 _MIXED = "multipart/mixed;boundary=part"
 
 _COMPACT = f"""INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
@@ -178,6 +181,14 @@ def _parts(result: CallResult) -> None:
     assert message.body.strip() == _PARTS.replace("\n", "\r\n")
 
 
+def _offer_in_parts(result: CallResult) -> None:
+    for message in (result.called[0].first("INVITE"), result.caller.first(200)):
+        assert message["Content-Type"] == _MIXED
+        assert message.body.startswith(_ISUP_PART.replace("\n", "\r\n"))
+        assert message.body.count("v=0") == 1
+        assert "s=-" in message.body
+
+
 def _long(result: CallResult) -> None:
     for message in (result.called[0].first("INVITE"), result.caller.first(200)):
         assert len(message.text) > 21_000
@@ -252,8 +263,15 @@ CASES = (
     ),
     CallCase(
         "offer-in-parts",
-        "an offer inside a multipart body gets 488: the edge could not rewrite it for the relay",
-        (invite(body=f"--part\nContent-Type: application/sdp\n\n{sdp()}\n--part--", kind=_MIXED), refused(488)),
+        "an offer in a multipart body goes to the relay, and the ISUP of a trunk beside it crosses as it is",
+        (invite(body=_OFFER_IN_PARTS, kind=_MIXED), wait(200, keep=True), ack(), bye()),
+        ((taken(), answer(200, body=_OFFER_IN_PARTS, kind=_MIXED), take("ACK"), hung_up()),),
+        _offer_in_parts,
+    ),
+    CallCase(
+        "two-offers-in-parts",
+        "two offers in a multipart body get 488: no answer could say which of them it is for",
+        (invite(body=f"{_SDP_PART}\n{_SDP_PART}\n--part--", kind=_MIXED), refused(488)),
         outcomes="no-media",
     ),
     CallCase(
