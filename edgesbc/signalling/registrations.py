@@ -267,8 +267,11 @@ class RegisterPeers:
         self._began = began
 
     def request_for(self, receiver: Flow, now: float) -> Request:
-        # Refer-To and Referred-By mean nothing here, and must not show what is inside either.
-        return self._named.translated(self._request, self._server.source, receiver, None, now)
+        request = self._request
+        if request.get("Refer-To") is None and request.get("Referred-By") is None:
+            return request
+        # They mean nothing here, and must not show what is inside either.
+        return self._named.translated(request, self._server.source, receiver, None, now)
 
     def request_fields(self, receiver: Flow, now: float) -> Fields:
         """What the registrar binds: the Contacts as they came and the Path that leads to their flow, or Contacts of the
