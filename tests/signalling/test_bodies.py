@@ -3,7 +3,9 @@ standing (RFC 5621, RFC 3204, RFC 3261 section 20.11)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from support.media_calls import MediaCall, sdp_of
@@ -12,11 +14,12 @@ from support.signalling import CALLER, CORE, MEMBERS, PUBLIC, EdgeHarness, invit
 from edgesbc.base.address import Flow, Source
 from edgesbc.media.commands import Answer, Offer
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling.bodies import TRUNK_TYPES, BodyRules
+from edgesbc.signalling.bodies import REGISTERED_TYPES, TRUNK_TYPES, BodyRules
 from edgesbc.signalling.header_rules import HeaderRules
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.multipart import Part, parse_multipart
 
+POLICY_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
 PBX = Flow(CORE, MEMBERS[0])
 STRANGER = Flow(PUBLIC, Source("203.0.113.77", 5060))
 MIXED = "multipart/mixed;boundary=x"
@@ -327,6 +330,16 @@ def test_a_request_whose_sender_requires_what_its_receiver_may_not_get_is_not_se
     refusal = response(call.receive("a", data))
     assert (refusal.status, refusal.get("Accept")) == (415, "application/sdp")
     assert call.harness.reasons[-1] == "body"
+
+
+def test_the_page_lists_the_types() -> None:
+    section = POLICY_PAGE.read_text().partition("\n## `[bodies]`\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| in these(.*) \| no \| (no|yes) \| yes \|$", section, re.MULTILINE)
+    listed: dict[str, set[str]] = {"no": set(), "yes": set()}
+    for text, registered in rows:
+        listed[registered].update(re.findall(r"`(application/[^`]*[^.`])`", text))
+        listed[registered].update(f"application/emergencycalldata.{name}" for name in re.findall(r"`(\w+\+xml)`", text))
+    assert listed == {"yes": set(REGISTERED_TYPES), "no": set(TRUNK_TYPES - REGISTERED_TYPES)}
 
 
 @pytest.mark.parametrize("standing", Standing)
