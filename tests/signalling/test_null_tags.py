@@ -206,6 +206,16 @@ def test_a_null_tag_proves_no_address() -> None:
     assert edge.standings.of(stranger, edge.now) is Standing.UNPROVEN
 
 
+def test_the_name_of_a_null_tag_is_in_no_brief_response() -> None:
+    """A source that may be forged gets less of a long provisional response: not the tag that its callee left out."""
+    edge = EdgeHarness(open=("public",), anchor=False)
+    ((_, invited),) = edge.receive(Flow(PUBLIC, Source("203.0.113.5", 5060)), invite())
+    assert isinstance(invited, Request)
+    ringing = respond(invited, 180, extra=f"Subject: {'x' * 2000}\r\n").replace(b";tag=bob", b"")
+    ((_, brief),) = edge.receive(PBX, ringing)
+    assert (brief.get("To"), brief.get("Subject")) == ("<sip:100@192.0.2.1>", None)
+
+
 @pytest.mark.parametrize(
     "call_id",
     ["8f3a$b@host", "abc=def==", "1-2@3@4", "a#b|c^d", "a;b,c&d", "{x}[y]<z>", '"quoted"', "é".encode().hex()],

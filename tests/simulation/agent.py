@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from simulation import messages
 from simulation.clock import Clock, Timer
-from simulation.messages import SDP
 
-__all__ = ["T1", "Agent", "ClientTransaction", "Dialog", "Wire"]
+__all__ = ["T1", "Agent", "ClientTransaction", "Dialog", "ServerTransaction", "Wire", "accept_change"]
 
 T1, T2 = 0.5, 4.0
 
@@ -97,6 +96,8 @@ class ServerTransaction:
     def say(self, status: int, tag: str, lines: list[str], body: str = "") -> None:
         """``lines`` are header fields beside those that every answer has."""
         data = messages.answer(self.request, status, tag, lines, body)
+        if 200 <= status < 300 and self.request.cseq == 1 and self.request.method in ("INVITE", "MESSAGE"):
+            self.agent.answered.add((self.request.call_id, tag))
         self.agent.wire.carry(self.agent, data)
         self._last = data
         if status >= 200:
@@ -140,13 +141,17 @@ class Dialog:
         self.tag = tag
         self.acknowledged = False
         self.ending = False
+        self.offering = False  # whether an offer of its own has no answer so far
         agent.dialogs[call_id, tag] = self
 
-    def ask(self, method: str, then: Callable[[Response | None], None], body: str = "") -> ClientTransaction:
+    def ask(
+        self, method: str, then: Callable[[Response | None], None], body: str = "", lines: Iterable[str] = ()
+    ) -> ClientTransaction:
         self.cseq += 1
         return self.agent.ask(
-            method, self.target, self.local, self.remote, self.call_id, self.cseq, [self.agent.contact], body, then
-        )
+            method, self.target, self.local, self.remote, self.call_id, self.cseq, [*self.agent.contacts, *lines], body,
+            then,
+        )  # fmt: skip
 
     def acknowledge(self, cseq: int, body: str = "") -> None:
         agent = self.agent
@@ -180,6 +185,16 @@ class Agent:
         self.server_transactions: dict[tuple[str, str], ServerTransaction] = {}
         self.dialogs: dict[tuple[str, str], Dialog] = {}
         self.on_request: Callable[[ServerTransaction], None] = lambda server_transaction: None
+        self.on_change: Callable[[ServerTransaction, Dialog], None] = accept_change
+        """Answers an INVITE or UPDATE of a dialog."""
+        self.on_refer: Callable[[ServerTransaction, Dialog], None] = lambda server_transaction, dialog: None
+        self.awaited_pracks: dict[tuple[str, str], Callable[[], None]] = {}
+        """What follows the PRACK of a dialog, by Call-ID and local tag."""
+        self.answered: set[tuple[str, str]] = set()
+        """Call-ID and local tag of the 2xx to each call and MESSAGE."""
+        self.has_tags = True
+        """Whether it sets tags; those of RFC 2543 need not."""
+        self.has_contact = True
         self.never_acknowledges = False
 
     @property
@@ -189,6 +204,18 @@ class Agent:
     @property
     def contact(self) -> str:
         return f"Contact: <sip:{self.name}@{self.host}:{self.port}>"
+
+    @property
+    def contacts(self) -> list[str]:
+        """The Contact line of requests and responses that set up or change a dialog; none for some of RFC 2543."""
+        return [self.contact] if self.has_contact else []
+
+    def tag(self, prefix: str) -> str:
+        return f"{prefix}{self.wire.word()}" if self.has_tags else ""
+
+    def describe(self, port: int = 4000, direction: str = "sendrecv", host: str = "") -> str:
+        """A new session description of its own."""
+        return messages.description(host or self.host, int(self.wire.word(), 16), port, direction)
 
     def via(self, branch: str) -> str:
         return f"SIP/2.0/{self.transport} {self.host}:{self.port};branch={branch};rport"
@@ -256,20 +283,51 @@ class Agent:
             invite = self.server_transactions.get((request.via.branch, "INVITE"))
             server_transaction.say(200 if invite is not None else 481, "c", [])
             if invite is not None and not invite.final:
-                invite.say(487, f"x{request.call_id.encode(errors='surrogateescape').hex()}", [])
+                invite.say(487, self.tag("x"), [])
         elif request.method == "BYE":
             server_transaction.say(200 if dialog is not None else 481, "b", [])
             if dialog is not None:
+                self._end_requests_of(dialog)
                 dialog.end()
         elif request.method == "OPTIONS":
             server_transaction.say(200, "o", [])
+        elif request.method == "PRACK":
+            follow = self.awaited_pracks.pop((request.call_id, request.to_tag), None)
+            server_transaction.say(481 if follow is None else 200, "p", [])
+            if follow is not None:
+                follow()
+        elif dialog is not None:
+            self._answer_in_dialog(server_transaction, dialog)
         elif request.in_dialog:
-            if dialog is None:
-                server_transaction.say(481, "n", [])
-            else:
-                dialog.acknowledged = request.method != "INVITE"
-                server_transaction.say(
-                    200, request.to_tag, [self.contact], SDP.format(self.host) if request.body else ""
-                )
+            server_transaction.say(481, "n", [])
         else:
             self.on_request(server_transaction)
+
+    def _answer_in_dialog(self, server_transaction: ServerTransaction, dialog: Dialog) -> None:
+        method = server_transaction.request.method
+        if method in ("INVITE", "UPDATE"):
+            self.on_change(server_transaction, dialog)
+        elif method == "REFER":
+            server_transaction.say(202, "f", self.contacts)
+            self.on_refer(server_transaction, dialog)
+        else:
+            server_transaction.say(200, "i", [])
+            if method == "NOTIFY":
+                dialog.hang_up()  # the transfer that it asked for has been tried
+
+    def _end_requests_of(self, dialog: Dialog) -> None:
+        """After a BYE, requests of the dialog without an answer get 487 (RFC 3261 section 15.1.2)."""
+        for server_transaction in self.server_transactions.values():
+            request = server_transaction.request
+            is_inside = (request.call_id, request.to_tag) == (dialog.call_id, dialog.tag)
+            if is_inside and request.method == "INVITE" and not server_transaction.final:
+                server_transaction.say(487, "e", [])
+
+
+def accept_change(server_transaction: ServerTransaction, dialog: Dialog) -> None:
+    """Answer an INVITE or UPDATE of a dialog by 200. Its SDP is the offer where the request has none."""
+    agent, request = server_transaction.agent, server_transaction.request
+    if request.method == "INVITE":
+        dialog.acknowledged = False
+    body = agent.describe() if request.body or request.method == "INVITE" else ""
+    server_transaction.say(200, dialog.tag, agent.contacts, body)

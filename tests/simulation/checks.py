@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.media.commands import Offer
 from edgesbc.screen.bans import BanScope
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.calls import CallState
@@ -46,7 +47,10 @@ class Checks:
         self._refused: list[Request] = []  # INVITEs in a dialog, refused by the effects that are carried out now
         self._unproven: set[str] = set()
         self._times_sent: dict[tuple[Flow, bytes], int] = {}
+        self.agents: list[Agent] = []
         self.destinations: list[Destination] = []
+        self._versions: set[int] = set()
+        """Of the descriptions that the edge has sent."""
         self.calls = 0
         self.outcomes: dict[str, int] = {}
 
@@ -104,6 +108,8 @@ class Checks:
         outward = flow.listener.zone is Zone.PUBLIC
         if outward and self._hidden and _INSIDE in data:
             raise Finding(f"an address of the core goes out: {data!r}")
+        if b";tag=?" in data and not self.is_unproven(flow):
+            raise Finding(f"the name of a null tag goes out: {data!r}")
         try:
             message = parse_message(data)
         except WireError:
@@ -117,8 +123,32 @@ class Checks:
                 raise Finding(f"a Route crosses: {data!r}")
             if message.method == "INVITE":
                 self._tries.sent(flow, message, now)
-        elif message.cseq_method == "INVITE" and message.status >= 200:
-            self._final(flow, message, now)
+            self._described(message)
+        else:
+            if message.cseq_method == "INVITE" and message.status >= 200:
+                self._final(flow, message, now)
+            self._described(message)
+
+    def _described(self, message: Request | Response) -> None:
+        """A description of the media plane stands for what is in force, or for the offer that waits for its answer."""
+        version = int(message.body.split(b" ", 3)[2]) if self._hidden and message.body else 0
+        command = self._plane.commands.get(version)
+        if command is None or version in self._versions or self._plane.has_ended(command.session_id):
+            return  # what is on its way when a call ends goes on; the ACK of a 2xx has to
+        self._versions.add(version)
+        agreement = self._plane.in_force(command.session_id)
+        if isinstance(command, Offer):
+            pending = self._plane.pending.get(command.session_id)
+            if pending is not command and self._has_one_callee(message.call_id):
+                raise Finding(f"an offer goes out that the media plane no longer has: {message!r}")
+            return
+        is_in_force = agreement is not None and agreement.answer.sdp == command.sdp
+        if not is_in_force and self._has_one_callee(message.call_id):
+            raise Finding(f"an answer goes out that is not in force: {message!r}")
+
+    def _has_one_callee(self, call_id: str) -> bool:
+        """Whether one agent at most answered the INVITE: of several, the last one has the media."""
+        return sum(call_id == answered for agent in self.agents for answered, _ in agent.answered) <= 1
 
     def _final(self, flow: Flow, response: Response, now: float) -> None:
         key = (response.via.branch, response.via.sent_by, flow.listener.zone, response.call_id)
@@ -134,13 +164,13 @@ class Checks:
         statuses = {status for status, _ in invite.finals}
         if len(statuses) > 1:
             raise Finding(f"{invite.request!r} got two final answers: {sorted(invite.finals)}")
-        if not invite.request.in_dialog:
+        if not invite.request.in_dialog and invite.request.cseq == 1:
             for status, tag in invite.finals:
                 if status < 300 and not self._was_given(invite.request.call_id, tag):
                     raise Finding(f"{invite.request!r} got a {status} that nobody gave")
 
     def _was_given(self, call_id: str, tag: str) -> bool:
-        return any((call_id, tag) in destination.answered for destination in self.destinations)
+        return any((call_id, tag) in agent.answered for agent in self.agents)
 
     def offers(self) -> None:
         """Media goes as negotiated: an offer whose INVITE was refused is no longer pending (RFC 3261 section 14.1)."""
@@ -150,10 +180,13 @@ class Checks:
             for request in refused:
                 if request.call_id != call.call_id:
                     continue
-                if offer is not None and (offer.offerer, offer.cseq) == (request.from_tag, request.cseq):
+                of_request = request.from_tag, request.cseq, False
+                if offer is not None and (offer.offerer, offer.cseq, offer.in_response) == of_request:
                     raise Finding(f"{request!r} was refused, and its offer blocks others")
                 if offer is None and pending is not None and pending.offerer == request.from_tag:
                     raise Finding(f"{request!r} was refused, and its offer is pending at the media plane")
+                if not self._plane.is_as_before(call.media_id, request.body) and self._has_one_callee(call.call_id):
+                    raise Finding(f"{request!r} was refused, and its media are not as before")
 
     def add_unproven(self, flow: Flow) -> None:
         """A source that may be forged has sent something; no such source sends the same twice."""

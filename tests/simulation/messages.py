@@ -8,9 +8,15 @@ from edgesbc.sip import build
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 
-__all__ = ["SDP", "answer", "cancel", "refusal_ack", "request"]
+__all__ = ["answer", "cancel", "description", "refusal_ack", "request"]
 
-SDP = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+
+def description(host: str, version: int, port: int = 4000, direction: str = "sendrecv") -> str:
+    """A session description (RFC 8866). ``version`` is another number in each, by which the checks know it again."""
+    return (
+        f"v=0\r\no=- 1 {version} IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+        f"m=audio {port} RTP/AVP 0\r\na={direction}\r\n"
+    )
 
 
 def request(

@@ -11,6 +11,7 @@ from edgesbc.base.address import Source
 from edgesbc.dispatch.health import AdminState
 from edgesbc.signalling.edge import Edge
 from simulation.agent import Agent
+from simulation.changes import changes_as_drawn
 from simulation.environment import an_order, draw_environment, reloaded
 from simulation.scripts import Caller, Destination, Register
 from simulation.trials import Finding
@@ -20,6 +21,7 @@ __all__ = ["Outcome", "simulate"]
 
 _MOODS = {
     "answers": 10, "answers_at_once": 2, "has_early_media": 3, "refuses": 3, "fails": 3, "rests": 1, "is_silent": 2,
+    "rings_reliably": 3,
     "says_100_and_no_more": 1, "rings_for_ever": 1, "answers_late": 2, "forks": 2,
 }  # fmt: skip
 _BUSY_SECONDS = 60.0
@@ -81,6 +83,8 @@ def _draw(random: Random, make_edge: MakeEdge) -> World:
     _add_destinations(world)
     _add_callers(world)
     _add_phones(world)
+    for agent in world.agents:
+        agent.on_change = changes_as_drawn(world.random)
     _add_trouble(world)
     _add_operator(world)
     return world
@@ -90,10 +94,17 @@ def _rate(world: World) -> float:
     return world.random.choice((1.0, 1.0, 0.9, 1.1))
 
 
+def _make_old(agent: Agent, random: Random) -> None:
+    """Some agents are of RFC 2543: they set no tags, and some no Contact."""
+    agent.has_tags = random.random() < 0.9
+    agent.has_contact = agent.has_tags or random.random() < 0.5
+
+
 def _add_destinations(world: World) -> None:
     for n, (host, transport) in enumerate(world.environment.transports.items()):
         listener = CORE if transport == "udp" else CORE_TCP
         agent = Agent(world, f"pbx{n}", host, 5060, transport.upper(), _rate(world))
+        _make_old(agent, world.random)
         moods = {mood: weight * world.random.choice((0, 1, 1, 3)) for mood, weight in _MOODS.items()}
         if not any(moods.values()):
             moods = dict(_MOODS)
@@ -121,11 +132,13 @@ def _reload(world: World) -> None:
 def _add_callers(world: World) -> None:
     random = world.random
     trunk = world.add(Agent(world, "carrier", CARRIER, 5060, "UDP", _rate(world)), PUBLIC)
+    _make_old(trunk, random)
     phones = [trunk]
     for n in range(random.randint(0, 4)):
         stream = random.random() < 0.5
         host, port = f"203.0.113.{10 + n}", 40000 + n
         agent = Agent(world, f"phone{n}", host, port, "WSS" if stream else "UDP", _rate(world))
+        _make_old(agent, random)
         phones.append(world.add(agent, BROWSERS if stream else PUBLIC))
     for _ in range(random.randint(5, 30)):
         agent = random.choice([trunk, *phones])

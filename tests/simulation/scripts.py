@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 
 from edgesbc.sip.headers import parse_name_addr
-from edgesbc.sip.message import Response
-from simulation.agent import Agent, ClientTransaction, Dialog, ServerTransaction
-from simulation.messages import SDP
+from edgesbc.sip.message import Request, Response
+from simulation.agent import T1, Agent, ClientTransaction, Dialog, ServerTransaction
+from simulation.changes import change
 
 __all__ = ["Caller", "Destination", "Register"]
 
@@ -20,22 +20,28 @@ class Caller:
         self.agent = agent
         self._random = random
         word = agent.wire.word()
-        self.call_id, self.tag = f"call{word}", f"t{word}"
-        self._from = f"<sip:{agent.name}@phones.example>;tag={self.tag}"
+        self.call_id, self.tag = f"call{word}", f"t{word}" if agent.has_tags else ""
+        self._from = f"<sip:{agent.name}@phones.example>{f';tag={self.tag}' if self.tag else ''}"
         self._to = "<sip:100@example.com>"
         self._cancelled = self._has_answer = False
         self._late_offer = random.random() < 0.1
         self.finals: list[int] = []
-        body = "" if self._late_offer else SDP.format(agent.host)
+        self._cseq = 1
+        self._pracked: dict[str, str] = {}  # the last RSeq by the tag of its early dialog
+        self._answers: dict[str, str] = {}  # to late offers, by the tag of their dialog: an ACK is repeated as it was
+        body = "" if self._late_offer else agent.describe()
+        supported = ["Supported: 100rel"] if random.random() < 0.5 else []
         self._invites: list[ClientTransaction] = [
-            agent.ask("INVITE", uri, self._from, self._to, self.call_id, 1, [agent.contact, *lines], body, self._hear)
-            for uri, lines in branches
+            self._invite(uri, [*agent.contacts, *supported, *lines], body) for uri, lines in branches
         ]
         mood = random.random()
         if mood < 0.2:
             agent.after(random.uniform(0.0, 4.0), self._cancel)
         else:
             agent.after(60.0, self._cancel)  # no caller waits for ever
+
+    def _invite(self, uri: str, lines: list[str], body: str) -> ClientTransaction:
+        return self.agent.ask("INVITE", uri, self._from, self._to, self.call_id, 1, lines, body, self._hear)
 
     def _cancel(self) -> None:
         for invite in self._invites:
@@ -56,25 +62,44 @@ class Caller:
                 for invite in self._invites:
                     if invite.branch == response.via.branch:
                         self._cancel_branch(invite)
+            if response.get("RSeq") and "100rel" in (response.get("Require") or ""):
+                self._prack(response)
         elif response.status >= 300:
             self.finals.append(response.status)
         else:
             self._answered(response)
+
+    def _prack(self, response: Response) -> None:
+        """Acknowledge a reliable provisional response (RFC 3262); its SDP is the offer where the INVITE had none."""
+        tag, number = response.to_tag, response.get("RSeq") or ""
+        if self._pracked.get(tag) == number or self.agent.never_acknowledges:
+            return
+        self._pracked[tag] = number
+        body = ""
+        if self._late_offer and response.body and tag not in self._answers:
+            body, self._answers[tag] = self.agent.describe(), ""
+        self._cseq += 1
+        self.agent.ask(
+            "PRACK", _target(response), self._from, response.get("To") or "", self.call_id, self._cseq,
+            [f"RAck: {number} 1 INVITE"], body, lambda answer: None,
+        )  # fmt: skip
 
     def _answered(self, response: Response) -> None:
         """Acknowledge; keep the first call, and end those of other forks (RFC 3261 section 13.2.2.4)."""
         if self.agent.never_acknowledges:
             return
         known = next((d for d in self.agent.dialogs.values() if d.call_id == self.call_id), None)
-        body = SDP.format(self.agent.host) if self._late_offer else ""
-        if known is not None and known.remote.endswith(f"tag={response.to_tag}"):
+        body = self._answers.get(response.to_tag)
+        if body is None:
+            body = self._answers[response.to_tag] = self.agent.describe() if self._late_offer else ""
+        if known is not None and known.remote == response.get("To"):
             known.acknowledge(1, body)
             return
         self.finals.append(response.status)
-        target = str(parse_name_addr(response.get("Contact") or "<sip:nobody@invalid>").uri)
         # Forks share the caller's tag, so each is filed under its own.
         tag = self.tag if known is None else f"{self.tag}/{response.to_tag}"
-        dialog = Dialog(self.agent, self.call_id, self._from, response.get("To") or "", target, 1, tag)
+        remote, target = response.get("To") or "", _target(response)
+        dialog = Dialog(self.agent, self.call_id, self._from, remote, target, self._cseq, tag)
         dialog.acknowledge(1, body)
         if known is not None or self._cancelled:
             dialog.hang_up()
@@ -84,22 +109,9 @@ class Caller:
             if not invite.final:
                 self._cancel_branch(invite)
         talk = self._random.choice((0.05, 3.0, 20.0, 120.0))
-        if self._random.random() < 0.2:
-            self.agent.after(talk / 2, lambda: self._again(dialog))
+        if self._random.random() < 0.4:
+            self.agent.after(talk / 2, lambda: change(dialog, self._random))
         self.agent.after(talk, dialog.hang_up)
-
-    def _again(self, dialog: Dialog) -> None:
-        """A re-INVITE."""
-        if dialog.ending:
-            return
-
-        def heard(response: Response | None) -> None:
-            if response is not None and 200 <= response.status < 300:
-                dialog.acknowledge(response.cseq)
-            elif response is None or response.status in (408, 481):
-                dialog.hang_up()  # RFC 3261 section 14.1
-
-        dialog.ask("INVITE", heard, SDP.format(self.agent.host))
 
 
 class Destination:
@@ -109,7 +121,6 @@ class Destination:
         self.agent = agent
         self._random = random
         self._moods = moods
-        self.answered: set[tuple[str, str]] = set()  # Call-ID and tag of each 2xx
         self.bindings: dict[str, tuple[str, str]] = {}  # user: Contact and Path
         agent.on_request = self._respond
 
@@ -134,8 +145,8 @@ class Destination:
             if status == 100:
                 server_transaction.say(100, "", [])
             elif status < 200:
-                early = SDP.format(self.agent.host) if status == 183 else ""
-                server_transaction.say(status, tag, [self.agent.contact], early)
+                early = self.agent.describe() if status == 183 and server_transaction.request.body else ""
+                server_transaction.say(status, tag, self.agent.contacts, early)
             elif status < 300:
                 self._take(server_transaction, tag)
             else:
@@ -145,18 +156,20 @@ class Destination:
 
     _forking: frozenset[tuple[str, str]] | set[tuple[str, str]] = frozenset()
 
-    def _take(self, server_transaction: ServerTransaction, tag: str) -> None:
+    def _take(self, server_transaction: ServerTransaction, tag: str, body: str | None = None) -> None:
         request = server_transaction.request
-        self.answered.add((request.call_id, tag))
-        target = str(parse_name_addr(request.get("Contact") or "<sip:nobody@invalid>").uri)
-        local = f"{request.get('To')};tag={tag}"
-        dialog = Dialog(self.agent, request.call_id, local, request.get("From") or "", target, 0, tag)
-        server_transaction.say(200, tag, [self.agent.contact], SDP.format(self.agent.host))
+        local = f"{request.get('To')};tag={tag}" if tag else request.get("To") or ""
+        dialog = Dialog(self.agent, request.call_id, local, request.get("From") or "", _target(request), 1, tag)
+        if body is None:
+            body = self.agent.describe()
+        server_transaction.say(200, tag, self.agent.contacts, body)
+        if self._random.random() < 0.2:
+            self.agent.after(self._random.uniform(0.1, 20.0), lambda: change(dialog, self._random))
         if self._random.random() < 0.3:
             self.agent.after(self._random.uniform(1.0, 60.0), dialog.hang_up)
 
     def _tag(self) -> str:
-        return f"d{self.agent.wire.word()}"
+        return self.agent.tag("d")
 
     def _answers(self, server_transaction: ServerTransaction) -> None:
         tag, wait = self._tag(), self._random.choice((0.0, 0.05, 1.0))
@@ -170,6 +183,33 @@ class Destination:
         tag = self._tag()
         for seconds, status in ((0.02, 100), (0.1, 183), (2.0, 200)):
             self._then(server_transaction, seconds, status, tag)
+
+    def _rings_reliably(self, server_transaction: ServerTransaction) -> None:
+        """Offer or answer in a reliable 183; 200 follows its PRACK (RFC 3262 section 3)."""
+        if server_transaction.request.get("Supported") != "100rel" or not self.agent.has_tags:
+            self._has_early_media(server_transaction)
+            return
+        tag, body, number = self._tag(), self.agent.describe(), self._random.randint(1, 1000)
+        key = server_transaction.request.call_id, tag
+        later = body if server_transaction.request.body and self._random.random() < 0.5 else ""
+        wait = self._random.choice((0.0, 1.0, 5.0))
+
+        def take() -> None:
+            if not server_transaction.final:
+                self._take(server_transaction, tag, later)
+
+        def say(pause: float, waited: float) -> None:
+            if server_transaction.final or (waited and key not in self.agent.awaited_pracks):
+                return
+            if waited >= 64 * T1:
+                server_transaction.say(504, tag, [])
+                return
+            lines = [*self.agent.contacts, "Require: 100rel", f"RSeq: {number}"]
+            server_transaction.say(183, tag, lines, body)
+            self.agent.after(pause, lambda: say(2 * pause, waited + pause))
+
+        self.agent.awaited_pracks[key] = lambda: self.agent.after(wait, take) and None
+        say(T1, 0.0)
 
     def _refuses(self, server_transaction: ServerTransaction) -> None:
         self._then(
@@ -202,11 +242,18 @@ class Destination:
 
     def _forks(self, server_transaction: ServerTransaction) -> None:
         """A proxy behind which two phones ring and both answer."""
+        if not self.agent.has_tags:  # without tags they are one
+            self._answers(server_transaction)
+            return
         tags = [self._tag(), self._tag()]
         self._forking = {*self._forking, *((server_transaction.request.call_id, tag) for tag in tags)}
         for number, tag in enumerate(tags):
             self._then(server_transaction, 0.1 + number / 10, 180, tag)
             self._then(server_transaction, 2.0 + number * self._random.uniform(0.0, 2.0), 200, tag)
+
+
+def _target(message: Request | Response) -> str:
+    return str(parse_name_addr(message.get("Contact") or "<sip:nobody@invalid>").uri)
 
 
 class Register:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from edgesbc.base.address import Flow, Listener, Source, Zone
@@ -17,7 +18,7 @@ from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
-from edgesbc.media.commands import Rollback
+from edgesbc.media.commands import Answer, Rollback
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Media, Send
 from simulation import __main__
@@ -217,6 +218,28 @@ class KeepsRefusedOffers(_Broken):
         return [e for e in effects if not (isinstance(e, Media) and isinstance(e.command, Rollback))]
 
 
+class KeepsEarlyAnswers(_Broken):
+    """Takes an early answer for one that a refusal leaves in force."""
+
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [
+            e._replace(command=attrs.evolve(e.command, final=True))
+            if isinstance(e, Media) and isinstance(e.command, Answer)
+            else e
+            for e in effects
+        ]
+
+
+class NamesNullTags(_Broken):
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [
+            e._replace(data=e.data.replace(b"\r\nCall-ID", b";tag=?core\r\nCall-ID"))
+            if isinstance(e, Send) and b";tag=" not in e.data.partition(b"\r\nTo:")[2].partition(b"\r\n")[0]
+            else e
+            for e in effects
+        ]
+
+
 class BansLong(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         penalties = self.pipeline.penalties
@@ -257,6 +280,8 @@ class Raises(_Broken):
         (ShowsTheInside, "an address of the core goes out"),
         (ForgetsToCancel, "got no end of"),
         (KeepsRefusedOffers, "pending at the media plane"),
+        (KeepsEarlyAnswers, "not as before"),
+        (NamesNullTags, "name of a null tag"),
         (BansLong, "stands on the word of packets"),
         (BansWithoutProof, "says that it is proven"),
         (Raises, "KeyError"),

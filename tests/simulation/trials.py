@@ -70,8 +70,8 @@ class Tries:
     def sent(self, flow: Flow, request: Request, now: float) -> None:
         """An INVITE goes to a member."""
         call, branch, at = request.call_id, request.via.branch, flow.peer
-        if at not in self._ever or request.in_dialog:
-            return
+        if at not in self._ever or request.in_dialog or request.cseq > 1:
+            return  # an INVITE to a callee of RFC 2543 has no tag in To inside a dialog either
         tries = self._by_call.setdefault(call, {})
         if branch in tries:
             return  # it is repeated

@@ -26,6 +26,7 @@ from simulation.checks import Checks
 from simulation.clock import Clock, Timer
 from simulation.environment import Environment
 from simulation.media_plane import MediaPlane
+from simulation.messages import description
 from simulation.network import Link
 from simulation.trials import Finding, Tries
 
@@ -69,7 +70,7 @@ class World:
         self.tries = Tries(self.edge, environment.sets)
         self.plane = MediaPlane()
         self.checks = Checks(self.edge, anchor, self.tries, self.plane)
-        self.agents: list[Agent] = []
+        self.agents = self.checks.agents
         self.messages = 0
         self.trace: list[str] | None = None
         self._digest = hashlib.blake2b(digest_size=16)
@@ -247,12 +248,14 @@ class World:
         drawn = self.random.random() if isinstance(command, Offer | Answer) else 1.0
         if drawn < self._media_fails / 2:
             return  # the media plane never replies
-        receiver = self.plane.carry_out(command) if drawn >= self._media_fails else None
+        carried_out = self.plane.carry_out(command) if drawn >= self._media_fails else None
         if not isinstance(command, Offer | Answer):
             return
-        side = "10.0.0.1" if receiver is Zone.CORE else "192.0.2.1"
-        sdp = f"v=0\r\no=- 1 1 IN IP4 {side}\r\ns=-\r\nc=IN IP4 {side}\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n".encode()
-        reply = MediaError(488, "x") if receiver is None else MediaReply(sdp)
+        reply: MediaReply | MediaError = MediaError(488, "x")
+        if carried_out is not None:
+            zone, version = carried_out
+            side = "10.0.0.1" if zone is Zone.CORE else "192.0.2.1"
+            reply = MediaReply(description(side, version, 30000).encode())
         self.clock.after(
             self._media_waits, lambda: self._carry_out(self.edge.media_replied(effect.cookie, reply, self.now))
         )
