@@ -22,8 +22,8 @@ __all__ = ["ROOT", "TARGETS", "main"]
 
 ROOT = Path(__file__).parent
 TARGETS = (
-    "signalling", "parse_message", "framing", "websocket", "session", "proxy_header", "uri", "headers", "sdp",
-    "sdp_rewrite", "media", "rtp", "capture",
+    "signalling", "parse_message", "framing", "websocket", "session", "proxy_header", "uri", "headers", "multipart",
+    "sdp", "sdp_rewrite", "media", "rtp", "capture",
 )  # fmt: skip
 
 _INPUT_SECONDS = 5

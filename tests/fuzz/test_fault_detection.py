@@ -21,9 +21,10 @@ from edgesbc.media.session import MediaSession, MediaStream, PendingOffer
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
 from edgesbc.sdp.session import Attribute, SessionDescription
-from edgesbc.sip import extensions, headers, values
+from edgesbc.sip import extensions, headers, multipart, values
 from edgesbc.sip.extensions import EventValue
 from edgesbc.sip.framing import PING, PONG, StreamFramer
+from edgesbc.sip.multipart import Multipart, Part
 from edgesbc.sip.uri import Uri, parse_uri
 from edgesbc.streams import frames, handshake, proxy_protocol, websocket
 from edgesbc.streams.frames import FrameReader
@@ -61,6 +62,13 @@ def with_port(session: SessionDescription, port: int) -> SessionDescription:
 
 def unchanged(session: SessionDescription, *_: object) -> SessionDescription:
     return session
+
+
+def with_strict_boundaries(patch: Patch) -> None:
+    def broken(body: bytes, boundary: bytes) -> tuple[list[bytes], bytes]:
+        return [piece[2:] for piece in (b"\r\n" + body).split(b"\r\n--" + boundary)[1:-1]], b""
+
+    patch.setattr(multipart, "_split", broken)
 
 
 def without_session_bound(patch: Patch) -> None:
@@ -285,6 +293,12 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("media", "a target in the core", lambda patch: patch.setattr("edgesbc.media.targets.judge_target", any_target)),
     ("media", "an endless session",
      lambda patch: patch.setattr("edgesbc.media.session.MediaSession.lifetime", lambda *_: 1e9)),
+    ("multipart", "another error", lambda patch: patch.setattr("fuzz.multipart.parse_multipart", int)),
+    ("multipart", "boundaries behind LF alone overlooked", with_strict_boundaries),
+    ("multipart", "a wrong length", lambda patch: patch.setattr(
+        Part, "with_content", lambda self, content: self.head + content)),
+    ("multipart", "a part lost", lambda patch: patch.setattr(
+        Multipart, "__bytes__", lambda self: self.written([bytes(part) for part in self.parts[:1]]))),
     ("sdp_rewrite", "the sender's address", lambda patch: patch.setattr("fuzz.sdp_rewrite.rewrite_session", unchanged)),
     (
         "sdp_rewrite",
