@@ -57,7 +57,7 @@ from edgesbc.store.token_key import token_key
 from edgesbc.tasks.containment import Containment
 from edgesbc.transport.connection_limits import most_media_sections
 from edgesbc.transport.plane import SignallingPlane
-from edgesbc.transport.sockets import OpenedListener, open_listeners, visible_address
+from edgesbc.transport.sockets import OpenedListener, open_listeners, visible_addresses
 
 __all__ = ["App"]
 
@@ -115,7 +115,7 @@ class App:
         if policy.media.engine == "builtin":
             ports = policy.media.ports
             self.media = MediaPlane(
-                {zone: _media_address(policy, zone) for zone in Zone},
+                {zone: visible_addresses(policy.media.address.of(zone)) for zone in Zone},
                 (ports.first, ports.last),
                 lambda event: self.plane.media_event(event),
                 containment=self.containment,
@@ -333,12 +333,6 @@ class App:
     async def reload(self) -> ReloadResult:
         """Read the policy file and certificates again; see :meth:`RolloutController.reload`."""
         return await self.rollout.reload(self.plane.reload_certificates)
-
-
-def _media_address(policy: Policy, zone: Zone) -> str:
-    """The address of the relay in a zone; where only a wildcard is known, the one that this machine sends from."""
-    wildcard = next(settings.bind.host for settings in policy.listen if settings.zone is zone)
-    return policy.media.address.of(zone) or visible_address(wildcard)
 
 
 def _names(policy: Policy) -> list[str]:

@@ -156,7 +156,7 @@ class FuzzEnvironment:
             self.edge.parts.transactions._limit = _LIMITED_TRANSACTIONS
             self.edge.parts.calls.limits.count = _LIMITED_CALLS
         self.ports = RecordedPorts()
-        self.table = SessionTable(self.ports, INTERFACES)
+        self.table = SessionTable(self.ports, {zone: of_zone[:1] for zone, of_zone in INTERFACES.items()})
         self.peers = build_peers()
         self._offered_from: dict[tuple[str, str], Zone] = {}
         self.pending: list[tuple[int, MediaReply | MediaError, Zone | None]] = []

@@ -18,7 +18,7 @@ from typing import Final
 from unittest.mock import patch
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source, Zone
+from edgesbc.base.address import Source, Zone, family_of
 from edgesbc.media.commands import (
     Acknowledge,
     Answer,
@@ -32,13 +32,14 @@ from edgesbc.media.commands import (
     Refresh,
     Rollback,
 )
-from edgesbc.media.latch import NO_TARGET, AddressScope, MediaTarget, scope_of
+from edgesbc.media.latch import NO_TARGET, AddressScope, MediaInterface, MediaTarget, scope_of
 from edgesbc.media.session_table import SessionTable
 from edgesbc.media.side_activity import OneWay
 from edgesbc.sdp.session import parse_session
 from fuzz.recorded import CORE, INTERFACES, PORTS, PUBLIC, RecordedPair, RecordedPorts
 from fuzz.sdp_rewrite import assert_hidden
 
+OWN: Final = {interface.advertise for of_zone in INTERFACES.values() for interface in of_zone}
 SESSIONS: Final = 5
 SESSIONS_PER_ID: Final = 2
 CALLER, CALLEE = "198.51.100.7", "10.0.0.27"
@@ -64,6 +65,9 @@ DESCRIPTIONS: Final = (
 TAGS: Final = ("a", "b", "c", "")
 CONSENTS: Final = (Consent.ANY, Consent.NONE, Consent.SOURCE, Consent.ANY)
 RECEIVED: Final = ("", CALLER, CALLEE, "nonsense")
+FAMILIES: Final = ("", "IP6", "IP4", "")
+IN_IPV6: Final = {"198.51.100.": "2001:db8:198::", "10.0.0.": "fd00:10::", "192.168.1.": "fd00:192::"}
+"""Prefixes of the addresses in descriptions, and what stands for them in those of IPv6."""
 
 
 def check(data: bytes) -> None:
@@ -100,7 +104,10 @@ class _Plane:
             zone = Zone.CORE if names >> 6 & 1 else Zone.PUBLIC
             received_from, sdp, lines = self._describe()
             consent = CONSENTS[names >> 4 & 3]
-            offer = Offer(session_id, offerer, answerer, sdp, zone, zone.other, received_from, consent)
+            family = FAMILIES[names >> 2 & 3]
+            offer = Offer(
+                session_id, offerer, answerer, sdp, zone, zone.other, received_from, consent, answerer_family=family
+            )
             agreed = self._agreed()
             self.carry_out(offer, not lines)
             if names & 128 and not agreed.pop(None, False):
@@ -121,7 +128,10 @@ class _Plane:
         """The source address of a message, its description, and the lines in it that come from the input."""
         chosen = self._byte()
         lines = self._take(self._byte()) if chosen & 64 else b""
-        return RECEIVED[chosen >> 4 & 3], build_description(*DESCRIPTIONS[chosen & 15], lines), lines
+        description = build_description(*DESCRIPTIONS[chosen & 15], lines)
+        if chosen & 128 and not lines:
+            description = in_ipv6(description)
+        return RECEIVED[chosen >> 4 & 3], description, lines
 
     def carry_out(self, command: MediaCommand, as_written: bool = True) -> None:
         state_before = self._state()
@@ -145,11 +155,14 @@ class _Plane:
             for stream in session.streams
             for pair in stream.pairs
         ]
-        ports = [pair.port for pair in self.ports.open_pairs if pair in pairs and advertised(pair) == address]
-        assert address in (PUBLIC, CORE)
+        ports = [pair.port for pair in self.ports.open_pairs if pair in pairs and pair.interface.advertise == address]
+        assert address in OWN
         assert_hidden(description, address, ports)
         if as_written:
-            assert not any(peer in reply.sdp for peer in (b"198.51.100.", b"10.0.0.2", b"192.168."))
+            assert not any(
+                peer in reply.sdp
+                for peer in (b"198.51.100.", b"10.0.0.2", b"192.168.", b":198:", b"fd00:10::2", b":192:")
+            )
 
     def _pass_time(self, amount: int) -> None:
         self._now += amount * amount / 16
@@ -200,8 +213,8 @@ class _Plane:
             assert isinstance(pair.other, RecordedPair)
             assert pair.other.other is pair
             assert pair.other in self.ports.open_pairs
-            assert_allowed(pair.zone, pair.rtp)
-            assert_allowed(pair.zone, pair.rtcp)
+            assert_allowed(pair.interface, pair.rtp)
+            assert_allowed(pair.interface, pair.rtcp)
 
     def end(self) -> None:
         """End all sessions: by closing the table, by commands, or by time."""
@@ -228,22 +241,30 @@ def build_description(host: str, sections: str, lines: bytes) -> bytes:
     return head.encode() + lines + rest.encode()
 
 
-def advertised(pair: RecordedPair) -> str:
-    return INTERFACES[pair.zone].advertise
+def in_ipv6(description: bytes) -> bytes:
+    """The description with addresses of IPv6 in place of those of IPv4."""
+    text = description.decode()
+    for prefix, ipv6 in IN_IPV6.items():
+        text = text.replace(f"IN IP4 {prefix}", f"IN IP6 {ipv6}")
+    return text.encode()
 
 
 @lru_cache(1_000)
-def assert_allowed(zone: Zone, target: MediaTarget) -> None:
-    """Check that a port of the public zone has no target in the core, and no port a target on the relay."""
+def assert_allowed(interface: MediaInterface, target: MediaTarget) -> None:
+    """Check that a port of the public zone has no target in the core, no port a target on the relay, and none one of
+    another family."""
     if target == NO_TARGET:
         return
-    own = INTERFACES[zone].advertise
+    own, zone = interface.advertise, interface.zone
     addresses = [target.signalled, target.send_to, *(Source(host, 65_535) for host in target.learn_from)]
     for host, port in (address for address in addresses if address is not None):
         assert scope_of(host) in (AddressScope.PRIVATE, AddressScope.GLOBAL)
         assert host != own or not PORTS[0] <= port <= PORTS[1]
+        assert family_of(host) == interface.family
         if zone is Zone.PUBLIC:
             # A signalled address that is no target is that of a network behind a NAT.
-            assert not host.startswith("10.") or (host not in target.learn_from and target.send_to is None)
+            assert not host.startswith(("10.", "fd00:10:")) or (
+                host not in target.learn_from and target.send_to is None
+            )
             assert port >= limits.MEDIA_PORT_LOWEST
             assert scope_of(host) is AddressScope.GLOBAL or target.send_to is None

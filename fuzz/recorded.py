@@ -5,26 +5,30 @@ from __future__ import annotations
 from typing import Final
 
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.latch import NO_TARGET, MediaTarget, build_interfaces
+from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, build_interfaces
 from edgesbc.media.session import MediaPorts, NoPorts
 
-__all__ = ["CORE", "INTERFACES", "PORTS", "PUBLIC", "RecordedPair", "RecordedPorts"]
+__all__ = ["CORE", "CORE6", "INTERFACES", "PORTS", "PUBLIC", "PUBLIC6", "RecordedPair", "RecordedPorts"]
 
 PUBLIC: Final = "203.0.113.10"
 CORE: Final = "10.0.0.1"
+PUBLIC6: Final = "2001:db8::10"
+CORE6: Final = "fd00:10::1"
 PORTS: Final = (30_000, 30_019)
-INTERFACES: Final = build_interfaces({Zone.PUBLIC: PUBLIC, Zone.CORE: CORE}, PORTS, denied=["10.0.0.0/8"])
+INTERFACES: Final = build_interfaces(
+    {Zone.PUBLIC: (PUBLIC, PUBLIC6), Zone.CORE: (CORE, CORE6)}, PORTS, denied=["10.0.0.0/8", "fd00:10::/32"]
+)
 """Each interface has ten pairs of ports, few enough to run out."""
 
 
 class RecordedPair:
     """See :class:`edgesbc.media.session.MediaPorts`."""
 
-    def __init__(self, ports: RecordedPorts, zone: Zone, port: int) -> None:
+    def __init__(self, ports: RecordedPorts, interface: MediaInterface, port: int) -> None:
         self._ports = ports
         self._port = port
         self._packets = 0
-        self.zone = zone
+        self.interface = interface
         self.rtp = self.rtcp = NO_TARGET
         self.other: MediaPorts | None = None
 
@@ -64,17 +68,16 @@ class RecordedPorts:
         self.open_pairs: list[RecordedPair] = []
         self.opened = 0
 
-    def open(self, zone: Zone) -> RecordedPair:
-        taken = {pair.port for pair in self.open_pairs if pair.zone is zone}
+    def open(self, interface: MediaInterface) -> RecordedPair:
+        taken = {pair.port for pair in self.open_pairs if pair.interface == interface}
         port = next((port for port in range(*PORTS, 2) if port not in taken), None)
         if port is None:
             raise NoPorts("no port is free")
-        self.open_pairs.append(RecordedPair(self, zone, port))
+        self.open_pairs.append(RecordedPair(self, interface, port))
         self.opened += 1
         return self.open_pairs[-1]
 
     def holds(self, address: Source) -> bool:
         return any(
-            address in (Source(INTERFACES[pair.zone].address, pair.port + n) for n in (0, 1))
-            for pair in self.open_pairs
+            address in (Source(pair.interface.address, pair.port + n) for n in (0, 1)) for pair in self.open_pairs
         )

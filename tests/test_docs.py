@@ -90,11 +90,13 @@ SECTIONS: dict[str, type[Any]] = {
 KINDS = {
     "text": "text", "path": "path", "number": "number", "list of texts": "list", "list of numbers": "list",
     "table of texts": "table", "table of numbers": "table", "text or list of texts": "own", "true or false": "truth",
-    "word": "word", "address:port": "own", "host[:port]": "own", "address": "own",
+    "word": "word", "address:port": "own", "host[:port]": "own", "address or list of addresses": "own",
 }  # fmt: skip
 COMPUTED = {
     "[edge] state_dir": "`/var/lib/edgesbc` for root, otherwise `$XDG_STATE_HOME/edgesbc` or `~/.local/state/edgesbc`",
     "[[listen]] name": "`ZONE-TRANSPORT-PORT`",
+    "[media.address] public": "-",
+    "[media.address] core": "-",
 }
 """Defaults that are computed, as the page writes them."""
 

@@ -15,6 +15,7 @@ __all__ = [
     "SourceKey",
     "Transport",
     "Zone",
+    "family_of",
     "host_port",
     "split_host_port",
 ]
@@ -162,6 +163,11 @@ class Flow:
 def host_port(host: str, port: int) -> str:
     """``host:port`` with the brackets that an IPv6 address needs (RFC 3261 section 25.1 *hostport*)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def family_of(host: str) -> str:
+    """The family of a literal address as ``c=`` writes it (RFC 8866 section 5.7): ``IP4`` or ``IP6``."""
+    return "IP6" if ":" in host else "IP4"
 
 
 def split_host_port(text: str, default_port: int | None = None) -> Source:

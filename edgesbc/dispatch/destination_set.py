@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from zlib import crc32
 
+from edgesbc.base.address import family_of
 from edgesbc.dispatch.algorithms import ALGORITHMS, Algorithm
 from edgesbc.dispatch.health import AdminState
 from edgesbc.dispatch.member import Member
@@ -20,13 +21,17 @@ class DestinationSet:
     ``random`` returns numbers in [0, 1).
     """
 
-    __slots__ = ("_enabled", "_panic", "_random", "_shares", "_up", "algorithms", "members", "settings")
+    __slots__ = ("_enabled", "_panic", "_random", "_shares", "_up", "algorithms", "family", "members", "settings")
 
     def __init__(self, settings: SetSettings, members: list[Member], random: Callable[[], float]) -> None:
         self.settings = settings
         self.members = members
         self._random = random
         self._shares = _shares(members)
+        families = {family_of(member.target.host) for member in members}
+        self.family = families.pop() if len(families) == 1 else ""
+        """The address family that all members have, ``IP4`` or ``IP6``; "" where some have the one and some the
+        other."""
         self.algorithms: list[Algorithm] = []
         by_priority: dict[tuple[int, int], list[Member]] = {}
         for member in members:

@@ -129,6 +129,11 @@ class Dispatcher:
         """Whether any member of a set is enabled and up. Raises ``KeyError`` if there is no such set."""
         return self._sets[set_name].usable
 
+    def family(self, set_name: str) -> str:
+        """The address family that all members of a set have, ``IP4`` or ``IP6``; else, or without such a set, ""."""
+        destination_set = self._sets.get(set_name)
+        return "" if destination_set is None else destination_set.family
+
     # --- looking up --------------------------------------------------------------------------------------
 
     @property

@@ -62,6 +62,9 @@ class Offer:
     consent: Consent = Consent.ANY
     reserved: bool = True
     """Whether it may open the ports that are kept for trunks and the private side."""
+    answerer_family: str = ""
+    """The address family, ``IP4`` or ``IP6``, that the other side gets before it has sent a description of its own, if
+    its zone has it; "" for that of the offerer."""
 
 
 @attrs.frozen

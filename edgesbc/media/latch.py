@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source, Zone
+from edgesbc.base.address import Source, Zone, family_of
 from edgesbc.base.errors import WireError
 from edgesbc.base.prefixes import PrefixSet
 
 __all__ = [
+    "FAMILY_NAMES",
     "NO_TARGET",
     "AddressScope",
     "Latch",
@@ -42,6 +43,7 @@ _NEVER = PrefixSet(
         "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32",  # NAT64 (RFC 6052, RFC 8215), 6to4, Teredo
     ]
 )  # fmt: skip
+FAMILY_NAMES: Final = {"IP4": "IPv4", "IP6": "IPv6"}
 _IPV4_EMBEDDED = PrefixSet(["::/96", "::ffff:0:0/96", "::ffff:0:0:0/96"])
 
 
@@ -72,7 +74,7 @@ def scope_of(host: str) -> AddressScope:
 
 @attrs.frozen
 class MediaInterface:
-    """The relay's interface in one zone."""
+    """The relay's interface of one address family in one zone."""
 
     zone: Zone
     address: str
@@ -89,6 +91,11 @@ class MediaInterface:
     """Prefixes that no description from this zone may name: the networks of the core."""
     inside: Callable[[str], bool] | None = attrs.field(default=None, eq=False)
     """Whether an address is of the private side, as it is now; None: ``denied`` says all."""
+
+    @property
+    def family(self) -> str:
+        """Its address family, ``IP4`` or ``IP6`` as in ``c=`` (RFC 8866 section 5.7)."""
+        return family_of(self.address)
 
 
 @attrs.frozen
@@ -119,6 +126,9 @@ def judge_target(interface: MediaInterface, host: str, port: int, received_from:
     """
     host = _literal(host)
     received_from = _literal(received_from) if received_from else host
+    if family_of(received_from) != family_of(host):
+        _check_reachable_without_source(interface, host, received_from)
+        received_from = host
     if _is_beyond_nat(interface, host, received_from):
         # It is no target: nothing is sent to it, whoever has it here.
         _check_family_and_port(interface, host, port)
@@ -141,36 +151,46 @@ def judge_target(interface: MediaInterface, host: str, port: int, received_from:
 
 
 def build_interfaces(
-    addresses: Mapping[Zone, str],
+    addresses: Mapping[Zone, str | Sequence[str]],
     ports: tuple[int, int],
     advertise: Mapping[Zone, str] | None = None,
     denied: Iterable[str] = (),
     inside: Callable[[str], bool] | None = None,
-) -> dict[Zone, MediaInterface]:
-    """The interfaces by zone; only that of the core is trusted, and the public one refuses the core's address.
+) -> dict[Zone, tuple[MediaInterface, ...]]:
+    """The interfaces by zone, one of each family that it has an address of. Only those of the core are trusted, and
+    the public ones refuse the core's addresses.
 
-    ``ports`` are the first and last port of the range on each. ``denied`` are prefixes that descriptions from the
-    public zone may not name, and ``inside`` says of an address whether it is one. Raises :class:`ValueError` for an
-    address that media cannot be bound to.
+    ``ports`` are the first and last port of the range on each, ``advertise`` the address that a zone shows to peers in
+    place of that of the same family. ``denied`` are prefixes that descriptions from the public zone may not name, and
+    ``inside`` says of an address whether it is one. Raises :class:`ValueError` for an address that media cannot be
+    bound to, and for two of one family in a zone.
     """
-    interfaces: dict[Zone, MediaInterface] = {}
+    own = {
+        zone: [str(ipaddress.ip_address(text)) for text in ([texts] if isinstance(texts, str) else texts)]
+        for zone, texts in addresses.items()
+    }
+    everywhere = frozenset(host for hosts in own.values() for host in hosts)
     prefixes = PrefixSet(denied)
-    for zone, text in addresses.items():
-        address = str(ipaddress.ip_address(text))
-        if scope_of(address) is AddressScope.NEVER:
-            raise ValueError(f"media cannot be bound to {address}: name one address of this machine")
+    interfaces: dict[Zone, tuple[MediaInterface, ...]] = {}
+    for zone, hosts in own.items():
+        if len({family_of(host) for host in hosts}) != len(hosts):
+            raise ValueError(f"expected one media address of each family for the {zone} side, found {', '.join(hosts)}")
         trusted = zone is Zone.CORE
-        others = {other for other in addresses.values() if other != address}
-        interfaces[zone] = MediaInterface(
-            zone=zone,
-            address=address,
-            advertise=(advertise or {}).get(zone, address),
-            ports=ports,
-            trusted=trusted,
-            refused=frozenset() if trusted else frozenset(others),
-            denied=PrefixSet() if trusted else prefixes,
-            inside=None if trusted else inside,
-        )
+        shown = (advertise or {}).get(zone, "")
+        for address in hosts:
+            if scope_of(address) is AddressScope.NEVER:
+                raise ValueError(f"media cannot be bound to {address}: name one address of this machine")
+            interface = MediaInterface(
+                zone=zone,
+                address=address,
+                advertise=shown if shown and family_of(shown) == family_of(address) else address,
+                ports=ports,
+                trusted=trusted,
+                refused=frozenset() if trusted else everywhere - {address},
+                denied=PrefixSet() if trusted else prefixes,
+                inside=None if trusted else inside,
+            )
+            interfaces[zone] = (*interfaces.get(zone, ()), interface)
     return interfaces
 
 
@@ -218,9 +238,19 @@ def _check_address(interface: MediaInterface, host: str, port: int) -> None:
         raise WireError("the media address is the relay itself", 488)
 
 
+def _check_reachable_without_source(interface: MediaInterface, host: str, received_from: str) -> None:
+    """Raise :class:`WireError` with 488 for a private address behind a NAT whose messages come over the other family:
+    nothing says which address of this family the NAT has."""
+    is_private = scope_of(host) is AddressScope.PRIVATE and not _is_inside(interface, host)
+    beyond_nat = AddressScope.GLOBAL in (scope_of(interface.advertise), scope_of(received_from))
+    if is_private and beyond_nat and not interface.trusted:
+        raise WireError("the media address is private and its SIP message came over the other address family", 488)
+
+
 def _check_family_and_port(interface: MediaInterface, host: str, port: int) -> None:
-    if (":" in host) != (":" in interface.address):
-        raise WireError("the media address is of a family that the interface does not have", 488)
+    if family_of(host) != interface.family:
+        expected, found = FAMILY_NAMES[interface.family], FAMILY_NAMES[family_of(host)]
+        raise WireError(f"expected a media address of {expected}, found one of {found}", 488)
     if not interface.trusted and port < limits.MEDIA_PORT_LOWEST:
         raise WireError(f"a media port below {limits.MEDIA_PORT_LOWEST}", 488)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random as random_module
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
 
@@ -26,8 +26,9 @@ _UNGUESSABLE = random_module.SystemRandom().random
 class MediaPlane:
     """Relays media for the sessions that commands describe.
 
-    ``addresses`` are the literal addresses to bind, one for each zone; ``ports`` the first and last port of the
-    range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they differ;
+    ``addresses`` are the literal addresses to bind, one or one of each family for each zone; ``ports`` the first and
+    last port of the range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they
+    differ;
     ``denied`` prefixes that descriptions from the public zone may not name, and ``inside`` says of an address whether
     it is of the private side, which they may not name either. ``media_timeout`` and ``hold_timeout`` are in seconds.
     ``one_way`` says what happens where one side has sent nothing for ``media_timeout``, or no RTP for
@@ -39,7 +40,7 @@ class MediaPlane:
 
     def __init__(
         self,
-        addresses: Mapping[Zone, str],
+        addresses: Mapping[Zone, str | Sequence[str]],
         ports: tuple[int, int],
         on_event: Callable[[MediaTimeout | MediaSilence], None] | None = None,
         *,

@@ -11,7 +11,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -78,19 +78,18 @@ class Relay:
 
     def __init__(
         self,
-        interfaces: Mapping[Zone, MediaInterface],
+        interfaces: Mapping[Zone, Sequence[MediaInterface]],
         clock: Callable[[], float],
         random: Callable[[], float],
         failed: Callable[[str, Exception], None],
     ) -> None:
         self._failed = failed
-        self._interfaces = dict(interfaces)
         self._clock = clock
         self._epoll = select.epoll()
         self._channels: dict[int, Channel] = {}
         self._open_addresses: set[Source] = set()
         # two interfaces on one address share its ports
-        self._pools = {i.address: PortPool(*i.ports, random=random) for i in interfaces.values()}
+        self._pools = {i.address: PortPool(*i.ports, random=random) for of in interfaces.values() for i in of}
         self._closed_packets = 0
         self.drops = Counts()
         """Packets not relayed, by reason: invalid, source, no-destination, limited, refused, full, unreachable,
@@ -106,11 +105,11 @@ class Relay:
         """Packets received from peers since the start."""
         return self._closed_packets + sum(channel.packets for channel in self._channels.values())
 
-    def open(self, zone: Zone) -> PortPair:
-        """Bind a pair of ports on the interface of that zone. Raises :class:`NoPorts`."""
+    def open(self, interface: MediaInterface) -> PortPair:
+        """Bind a pair of ports on that interface. Raises :class:`NoPorts`."""
         if self._epoll.closed:
             raise NoPorts("the media plane is shut down")
-        interface = self._interfaces[zone]
+        zone = interface.zone
         pool = self._pools[interface.address]
         for _ in range(limits.MEDIA_PORT_TRIES):
             port = pool.take(self._clock())

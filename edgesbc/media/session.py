@@ -9,7 +9,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.latch import NO_TARGET, MediaTarget
+from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget
 from edgesbc.media.side_activity import SideActivity
 from edgesbc.sdp.session import SessionDescription
 
@@ -23,10 +23,14 @@ __all__ = [
     "PortSource",
     "SectionTargets",
     "SessionSide",
+    "SideInterfaces",
 ]
 
 SectionTargets = list[tuple[MediaTarget, MediaTarget] | None]
 """The targets of RTP and RTCP of each media section; None for one that is rejected or not relayed."""
+
+SideInterfaces = tuple[MediaInterface, MediaInterface]
+"""The interface that faces each side of a session."""
 
 
 class NoPorts(Exception):
@@ -61,8 +65,8 @@ class MediaPorts(Protocol):
 class PortSource(Protocol):
     """Opens pairs of ports."""
 
-    def open(self, zone: Zone) -> MediaPorts:
-        """Bind a pair on the interface of that zone. Raises :class:`NoPorts`."""
+    def open(self, interface: MediaInterface) -> MediaPorts:
+        """Bind a pair on that interface. Raises :class:`NoPorts`."""
 
     def holds(self, address: Source) -> bool:
         """Whether an open port of the relay has this address: media must not loop between ports of the relay."""
@@ -112,13 +116,13 @@ class SessionSide:
 
 
 class MediaStream:
-    """The ports of one media section: ``pairs[n]`` faces side n, in ``zones[n]``."""
+    """The ports of one media section: ``pairs[n]`` faces side n, on ``interfaces[n]``."""
 
-    __slots__ = ("pairs", "zones")
+    __slots__ = ("interfaces", "pairs")
 
-    def __init__(self, pairs: tuple[MediaPorts, MediaPorts], zones: tuple[Zone, Zone]) -> None:
+    def __init__(self, pairs: tuple[MediaPorts, MediaPorts], interfaces: SideInterfaces) -> None:
         self.pairs = pairs
-        self.zones = zones
+        self.interfaces = interfaces
         pairs[0].join(pairs[1])
 
     def close(self) -> None:
@@ -129,18 +133,23 @@ class MediaStream:
 class PendingOffer:
     """An offer that has no final answer so far: the side that offers, as it will be, and the streams that it needs.
 
-    ``offerer`` is the index of that side, ``answerer_zone`` the zone of the other one. ``mux`` says, by the index of
-    the media section, whether RTCP is to share the RTP port (RFC 5761).
+    ``offerer`` is the index of that side, ``interfaces`` has that of each side. ``mux`` says, by the index of the media
+    section, whether RTCP is to share the RTP port (RFC 5761).
     """
 
-    __slots__ = ("answerer_zone", "mux", "offerer", "side", "streams")
+    __slots__ = ("interfaces", "mux", "offerer", "side", "streams")
 
     def __init__(
-        self, offerer: int, side: SessionSide, answerer_zone: Zone, streams: list[MediaStream | None], mux: list[bool]
+        self,
+        offerer: int,
+        side: SessionSide,
+        interfaces: SideInterfaces,
+        streams: list[MediaStream | None],
+        mux: list[bool],
     ) -> None:
         self.offerer = offerer
         self.side = side
-        self.answerer_zone = answerer_zone
+        self.interfaces = interfaces
         self.streams = streams
         self.mux = mux
 
@@ -148,14 +157,16 @@ class PendingOffer:
 class MediaState:
     """What the last answered offer agreed on; before that, ``answered`` is False and there are no streams.
 
-    ``offerer`` is the index of the side that offered, ``streams`` and ``mux`` are as in :class:`PendingOffer`.
+    ``offerer`` is the index of the side that offered, ``interfaces`` (None before an answer), ``streams`` and ``mux``
+    are as in :class:`PendingOffer`.
     """
 
-    __slots__ = ("answered", "mux", "offerer", "sides", "streams")
+    __slots__ = ("answered", "interfaces", "mux", "offerer", "sides", "streams")
 
     def __init__(self, sides: tuple[SessionSide, SessionSide]) -> None:
         self.sides = sides
         self.offerer = 0
+        self.interfaces: SideInterfaces | None = None
         self.streams: list[MediaStream | None] = []
         self.mux: list[bool] = []
         self.answered = False
@@ -164,6 +175,7 @@ class MediaState:
         """The state after ``side`` has answered ``offer``."""
         state = MediaState((offer.side, side) if offer.offerer == 0 else (side, offer.side))
         state.offerer = offer.offerer
+        state.interfaces = offer.interfaces
         state.streams = offer.streams
         state.mux = offer.mux
         state.answered = True
@@ -189,7 +201,7 @@ class MediaSession:
         self.previous: MediaState | None = None
         self.pending: PendingOffer | None = None
         self._open: list[MediaStream] = []
-        self.counted = 0
+        self.counted: tuple[MediaStream, ...] = ()
         """Streams that the table has counted."""
         self.created = now
         self.active = now
@@ -222,12 +234,12 @@ class MediaSession:
         # Another fork that offers has its tag only once it is answered.
         return self.pending.offerer if self.pending is not None and self.pending.side.tag == tag else None
 
-    def reusable(self, index: int, zones: tuple[Zone, Zone]) -> MediaStream | None:
+    def reusable(self, index: int, interfaces: SideInterfaces) -> MediaStream | None:
         """The stream of a media section that a new offer goes on with: that of the state, or of an offer before."""
         lists = [self.current.streams] if self.pending is None else [self.current.streams, self.pending.streams]
         for streams in lists:
             stream = streams[index] if index < len(streams) else None
-            if stream is not None and stream.zones == zones:
+            if stream is not None and stream.interfaces == interfaces:
                 return stream
         return None
 
@@ -244,8 +256,10 @@ class MediaSession:
         """``side`` has answered the pending offer, or, where there is none, answers the last one again."""
         offer, current = self.pending, self.current
         if offer is None:
+            if current.interfaces is None:
+                raise ValueError("an answer without an offer")
             offerer = current.offerer
-            offer = PendingOffer(offerer, current.sides[offerer], side.zone, current.streams, current.mux)
+            offer = PendingOffer(offerer, current.sides[offerer], current.interfaces, current.streams, current.mux)
         elif final:
             self.pending = self.previous = None
         elif self.previous is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -24,7 +24,9 @@ from edgesbc.media.commands import (
     Refresh,
     Rollback,
 )
+from edgesbc.media.families import interfaces_for_offer
 from edgesbc.media.latch import MediaInterface, MediaTarget
+from edgesbc.media.port_reserve import PortReserve
 from edgesbc.media.session import (
     MediaPorts,
     MediaSession,
@@ -34,6 +36,7 @@ from edgesbc.media.session import (
     PortSource,
     SectionTargets,
     SessionSide,
+    SideInterfaces,
 )
 from edgesbc.media.side_activity import OneWay, Silence
 from edgesbc.media.targets import is_relayed, media_targets
@@ -46,8 +49,9 @@ __all__ = ["SessionTable"]
 class SessionTable:
     """Media sessions by identifier and dialog tags.
 
-    ``ports`` opens pairs of ports, ``interfaces`` has one for each zone, and ``media_timeout`` is how many
-    seconds an answered session that is not on hold may go without a packet, ``hold_timeout`` the same for one on hold.
+    ``ports`` opens pairs of ports, ``interfaces`` has one for each zone or one of each address family, and
+    ``media_timeout`` is how many seconds an answered session that is not on hold may go without a packet,
+    ``hold_timeout`` the same for one on hold.
     There are descriptors for ``max_streams`` media sections; a part of these, and of the ports, is kept for trunks and
     the private side. Raises :class:`ValueError` where a zone has no interface.
 
@@ -56,14 +60,14 @@ class SessionTable:
     """
 
     __slots__ = (
-        "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_one_way", "_ports", "_rtp_timeout",
-        "_sessions", "_streams", "_timeout", "_unreserved", "total",
+        "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_one_way", "_ports", "_reserve",
+        "_rtp_timeout", "_sessions", "_timeout", "total",
     )  # fmt: skip
 
     def __init__(
         self,
         ports: PortSource,
-        interfaces: Mapping[Zone, MediaInterface],
+        interfaces: Mapping[Zone, Sequence[MediaInterface]],
         media_timeout: float = 60.0,
         max_sessions: int | None = None,
         hold_timeout: float = limits.MEDIA_HOLD_SECONDS,
@@ -71,19 +75,16 @@ class SessionTable:
         one_way: OneWay = OneWay.OFF,
         one_way_timeout: float = limits.ONE_WAY_SECONDS,
     ) -> None:
-        missing = [zone.value for zone in Zone if zone not in interfaces]
+        missing = [zone.value for zone in Zone if not interfaces.get(zone)]
         if missing:
             raise ValueError(f"expected a media interface for each zone, found none for {', '.join(missing)}")
         self._ports = ports
         self._interfaces = dict(interfaces)
         self._timeout = media_timeout
         self._hold_timeout = hold_timeout
-        most = _pairs_for_streams(interfaces)
-        most = most if max_streams is None else min(most, max_streams)
-        self._unreserved = most - int(most * limits.MEDIA_RESERVED_SHARE)
+        self._reserve = PortReserve(interfaces, max_streams)
         self._one_way = one_way
         self._rtp_timeout = one_way_timeout
-        self._streams = 0
         self._most = limits.MEDIA_SESSIONS if max_sessions is None else max_sessions
         self._sessions: dict[str, list[MediaSession]] = {}
         self._count = 0
@@ -178,21 +179,19 @@ class SessionTable:
         _check_names(offer)
         description = parse_session(offer.sdp)
         session, offerer, known = self._session_for_offer(offer, now)
-        zones = (offer.offerer_zone, offer.answerer_zone)
-        if offerer == 1:
-            zones = (zones[1], zones[0])
-        targets = self._targets(description, offer.offerer_zone, offer)
+        interfaces = interfaces_for_offer(self._interfaces, offer, description, offerer, session.current.interfaces)
+        targets = self._targets(description, interfaces[offerer], offer)
         if not any(targets):
             raise WireError("the offer has no section that can be relayed", 488)
-        streams = self._open_streams(session, [pair is not None for pair in targets], zones, offer.reserved)
+        streams = self._open_streams(session, [pair is not None for pair in targets], interfaces, offer.reserved)
         side = SessionSide(offer.offerer, offer.offerer_zone, description, targets)
         mux = [media.attribute("rtcp-mux") is not None for media in description.media]
-        session.offer(PendingOffer(offerer, side, offer.answerer_zone, streams, mux))
-        self._count_streams(session)
+        session.offer(PendingOffer(offerer, side, interfaces, streams, mux))
+        self._reserve.count(session)
         if not known:
             self._add(session)
         self._touch(session, now)
-        return self._reply(description, offer.answerer_zone, 1 - offerer, streams, mux)
+        return _reply(description, interfaces, 1 - offerer, streams, mux)
 
     def _answer(self, answer: Answer, now: float) -> MediaReply:
         _check_names(answer)
@@ -202,31 +201,35 @@ class SessionTable:
         if not answer.answerer:
             raise WireError("an answer whose sender has no tag")
         pending, current = session.pending, session.current
-        if pending is not None:
-            offered, zone = pending.side, pending.answerer_zone
-        else:
-            offered, zone = current.sides[current.offerer], current.sides[1 - current.offerer].zone
+        offerer = pending.offerer if pending is not None else current.offerer
+        offered = pending.side if pending is not None else current.sides[offerer]
+        interfaces = pending.interfaces if pending is not None else current.interfaces
         description = parse_session(answer.sdp)
-        if offered.description is None or len(offered.description.media) != len(description.media):
+        if (
+            offered.description is None
+            or interfaces is None
+            or len(offered.description.media) != len(description.media)
+        ):
             raise WireError("an answer has as many sections as its offer (RFC 3264 section 6)", 488)
-        targets = self._targets(description, zone, answer)
+        facing = interfaces[1 - offerer]
+        targets = self._targets(description, facing, answer)
         streams = pending.streams if pending is not None else current.streams
         relayed = any(target and stream for target, stream in zip(targets, streams, strict=True))
         if not relayed and any(media.port for media in description.media):
             raise WireError("the answer has no section that can be relayed", 488)
-        session.answer(SessionSide(answer.answerer, zone, description, targets), answer.final)
+        session.answer(SessionSide(answer.answerer, facing.zone, description, targets), answer.final)
         session.expect_media(now)
-        self._count_streams(session)
+        self._reserve.count(session)
         self._touch(session, now)
         state = session.current
-        return self._reply(description, offered.zone, state.offerer, state.streams, state.mux)
+        return _reply(description, interfaces, offerer, state.streams, state.mux)
 
     def _roll_back(self, command: Rollback) -> None:
         for session in self._sessions.get(command.session_id, ()):
             pending = session.pending
             if pending is not None and pending.side.tag == command.offerer:
                 session.roll_back()
-                self._count_streams(session)
+                self._reserve.count(session)
 
     # --- the sessions ---------------------------------------------------------------------------------
 
@@ -262,18 +265,13 @@ class SessionTable:
 
     def _remove(self, session: MediaSession) -> None:
         session.close()
-        self._count_streams(session)
+        self._reserve.count(session)
         self._deadlines.schedule(session, None)
         sessions = self._sessions[session.session_id]
         sessions.remove(session)
         if not sessions:
             del self._sessions[session.session_id]
         self._count -= 1
-
-    def _count_streams(self, session: MediaSession) -> None:
-        count = len(session.streams)
-        self._streams += count - session.counted
-        session.counted = count
 
     def _touch(self, session: MediaSession, now: float) -> None:
         session.active = now
@@ -284,10 +282,12 @@ class SessionTable:
 
     # --- descriptions and ports -----------------------------------------------------------------------
 
-    def _targets(self, description: SessionDescription, zone: Zone, command: Offer | Answer) -> SectionTargets:
-        """Where the description of ``command``, from ``zone``, wants media. Raises :class:`WireError`."""
-        interface = self._interfaces[zone]
-        targets = media_targets(description, interface, command.received_from)
+    def _targets(
+        self, description: SessionDescription, interface: MediaInterface, command: Offer | Answer
+    ) -> SectionTargets:
+        """Where the description of ``command`` wants media from ``interface``. Raises :class:`WireError`."""
+        # Of an offer, sections of another family are rejected (RFC 3264 section 6); an answer has that of its offer.
+        targets = media_targets(description, interface, command.received_from, isinstance(command, Answer))
         if not interface.trusted:
             targets = _first_sections(targets)
         if interface.trusted:
@@ -302,49 +302,49 @@ class SessionTable:
         return [pair and (_limited(pair[0], source), _limited(pair[1], source)) for pair in targets]
 
     def _open_streams(
-        self, session: MediaSession, wanted: list[bool], zones: tuple[Zone, Zone], reserved: bool
+        self, session: MediaSession, wanted: list[bool], interfaces: SideInterfaces, reserved: bool
     ) -> list[MediaStream | None]:
-        """A stream in the right zones for each wanted section; all or nothing. Those that the session has are used
+        """A stream on these interfaces for each wanted section; all or nothing. Those that the session has are used
         again, and none of them is closed.
 
         Raises :class:`NoPorts` where there would be more than before, ``reserved`` is False and those that are left
         are kept for trunks.
         """
-        streams = [session.reusable(index, zones) if want else None for index, want in enumerate(wanted)]
-        kept = [stream for stream in session.current.streams if stream is not None]
-        count = len(kept) + sum(want and stream not in kept for want, stream in zip(wanted, streams, strict=True))
-        others = self._streams - session.counted
-        if not reserved and others + count > max(self._unreserved, self._streams):
-            raise NoPorts("the media ports that are left are kept for trunks")
+        streams = [session.reusable(index, interfaces) if want else None for index, want in enumerate(wanted)]
+        if not reserved:
+            kept = [stream for stream in session.current.streams if stream is not None]
+            after = [stream.interfaces for stream in kept]
+            after += [interfaces for index, want in enumerate(wanted) if want and streams[index] not in kept]
+            self._reserve.check(session, after)
         opened: list[MediaPorts] = []
         try:
             for index, want in enumerate(wanted):
                 if want and streams[index] is None:
-                    opened.append(self._ports.open(zones[0]))
-                    opened.append(self._ports.open(zones[1]))
-                    streams[index] = MediaStream((opened[-2], opened[-1]), zones)
+                    opened.append(self._ports.open(interfaces[0]))
+                    opened.append(self._ports.open(interfaces[1]))
+                    streams[index] = MediaStream((opened[-2], opened[-1]), interfaces)
         except NoPorts:
             for pair in opened:
                 pair.close()
             raise
         return streams
 
-    def _reply(
-        self,
-        description: SessionDescription,
-        zone: Zone,
-        receiver: int,
-        streams: list[MediaStream | None],
-        mux: list[bool],
-    ) -> MediaReply:
-        """The reply with the description that the side ``receiver``, in ``zone``, is to get."""
-        addresses = [
-            RelayAddress(stream.pairs[receiver].port, shared)
-            if stream is not None and is_relayed(media)
-            else RelayAddress(0)
-            for stream, shared, media in zip(streams, mux, description.media, strict=True)
-        ]
-        return MediaReply(rewrite_session(description, self._interfaces[zone].advertise, addresses).serialise())
+
+def _reply(
+    description: SessionDescription,
+    interfaces: SideInterfaces,
+    receiver: int,
+    streams: list[MediaStream | None],
+    mux: list[bool],
+) -> MediaReply:
+    """The reply with the description that the side ``receiver`` is to get."""
+    addresses = [
+        RelayAddress(stream.pairs[receiver].port, shared)
+        if stream is not None and is_relayed(media)
+        else RelayAddress(0)
+        for stream, shared, media in zip(streams, mux, description.media, strict=True)
+    ]
+    return MediaReply(rewrite_session(description, interfaces[receiver].advertise, addresses).serialise())
 
 
 def _offerer_of(session: MediaSession) -> str | None:
@@ -384,10 +384,3 @@ def _first_sections(
         kept.append(pair if left > 0 else None)
         left -= pair is not None
     return kept
-
-
-def _pairs_for_streams(interfaces: Mapping[Zone, MediaInterface]) -> int:
-    """How many media sections the port ranges have room for: each takes a pair of ports in every zone."""
-    pairs = min((interface.ports[1] - interface.ports[0] + 1) // 2 for interface in interfaces.values())
-    addresses = {interface.address for interface in interfaces.values()}
-    return pairs * len(addresses) // len(interfaces)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 
+from edgesbc.base.address import family_of
 from edgesbc.base.errors import WireError
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, judge_target
 from edgesbc.sdp.session import MediaDescription, SessionDescription
 
-__all__ = ["is_relayed", "media_targets"]
+__all__ = ["described_family", "is_relayed", "media_targets"]
 
 _RELAYED = frozenset({"RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"})
 """Profiles whose packets the relay passes on unchanged; SDES keys (RFC 4568) pass with the description."""
@@ -20,18 +21,41 @@ def is_relayed(media: MediaDescription) -> bool:
     return media.port != 0 and media.protocol in _RELAYED and media.ports == 1
 
 
+def described_family(description: SessionDescription) -> str:
+    """The address family in which the first relayed section that has an address is received: ``IP4`` or ``IP6``; ""
+    where none has one, because all are on hold (RFC 3264 section 8.4)."""
+    for media in description.media:
+        host = _host(description, media) if is_relayed(media) else ""
+        if host:
+            return family_of(host)
+    return ""
+
+
 def media_targets(
-    description: SessionDescription, interface: MediaInterface, received_from: str
+    description: SessionDescription, interface: MediaInterface, received_from: str, one_family: bool
 ) -> list[tuple[MediaTarget, MediaTarget] | None]:
     """The targets of RTP and RTCP for each section; None for a section that is rejected or not relayed.
 
-    ``received_from`` is the IP address that the SIP message came from, or "". Raises :class:`WireError` with
+    ``received_from`` is the IP address that the SIP message came from, or "". A section of another address family than
+    the interface is rejected with ``one_family`` False, as it may be in an offer. Raises :class:`WireError` with
     ``status_hint`` 488 for an address that media must not be sent to, and 400 for lines that cannot be read.
     """
-    return [
-        _section_targets(description, media, interface, received_from) if is_relayed(media) else None
-        for media in description.media
-    ]
+    targets: list[tuple[MediaTarget, MediaTarget] | None] = []
+    for media in description.media:
+        host = _host(description, media) if is_relayed(media) else ""
+        if not is_relayed(media) or (host and not one_family and family_of(host) != interface.family):
+            targets.append(None)
+        else:
+            targets.append(_section_targets(description, media, interface, received_from))
+    return targets
+
+
+def _host(description: SessionDescription, media: MediaDescription) -> str:
+    """The literal address of a section; "" for a name, for none, and on hold."""
+    connection = description.connection_of(media)
+    if connection is None or connection.unspecified or not _is_literal(connection.address):
+        return ""
+    return connection.address
 
 
 def _section_targets(

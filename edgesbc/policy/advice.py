@@ -21,6 +21,7 @@ def advice(policy: Policy) -> Iterator[str]:
                 " name your other servers in [core] allow"
             )
     yield from _open_devices(policy)
+    yield from _families_without_media(policy)
     for prefix in policy.core.allow:
         if prefix.endswith("/0"):
             yield f"[core] allow has {prefix}: anybody who reaches a core listener may assert any identity"
@@ -49,6 +50,22 @@ def _open_devices(policy: Policy) -> Iterator[str]:
                 f" {wildcards[0]} is bound to a wildcard; bind that to an address, or {listener.name} to a device:"
                 ' device = "eth1"'
             )
+
+
+def _families_without_media(policy: Policy) -> Iterator[str]:
+    """Listeners of a family that the media of their zone does not have: one listener for each."""
+    if policy.media.engine == "none":
+        return
+    for zone in Zone:
+        versions = {ip_address(host).version for host in policy.media.address.of(zone)}
+        for listener in policy.listen:
+            version = ip_address(listener.bind.host).version
+            if listener.zone is zone and version not in versions:
+                versions.add(version)
+                yield (
+                    f"the {zone} listener {listener.name} has IPv{version} and media of that side has not, so that"
+                    f" calls with media over IPv{version} get 488; name an address of it in [media.address] {zone}"
+                )
 
 
 def _is_wildcard(listener: ListenSettings) -> bool:

@@ -296,15 +296,21 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def media_address(draft: Draft) -> MediaAddress:
-    """The media addresses of the policy. The default is the host of the zone's first listener, or empty for a
-    wildcard."""
+    """The media addresses of the policy. The default is, for each family of the zone's listeners, the host of the first
+    one, which may be a wildcard."""
     configured: MediaAddress = draft.tables["media"].address
     return MediaAddress(
-        public=configured.public or _first_host(draft, Zone.PUBLIC),
-        core=configured.core or _first_host(draft, Zone.CORE),
+        public=configured.public or _first_hosts(draft, Zone.PUBLIC),
+        core=configured.core or _first_hosts(draft, Zone.CORE),
     )
 
 
-def _first_host(draft: Draft, zone: Zone) -> str:
-    host = next((listener.bind.host for _, listener in _listen(draft) if listener.zone is zone), "")
-    return "" if not host or ip_address(host).is_unspecified else host
+def _first_hosts(draft: Draft, zone: Zone) -> tuple[str, ...]:
+    hosts = [listener.bind.host for _, listener in _listen(draft) if listener.zone is zone]
+    first: dict[int, str] = {}
+    for host in hosts:
+        address = ip_address(host)
+        # Media is not sent from a link-local address, which is none without its device.
+        if not (address.version == 6 and address.is_link_local):
+            first.setdefault(address.version, host)
+    return tuple(first.values()) or tuple(hosts[:1])

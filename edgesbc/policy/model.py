@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,20 @@ def _name_servers(_instance: Any, _attribute: attrs.Attribute[Any], value: tuple
         name_server(address)
 
 
-def _media_address(value: object) -> str:
-    address = literal_address(_text(value))
-    if ip_address(address).is_unspecified or ip_address(address).is_multicast:
-        raise ValueError(f"expected the address that media is sent to, found {described(value)}")
-    return address
+def _media_addresses(value: object) -> tuple[str, ...]:
+    texts = value if isinstance(value, list) else [value]
+    hosts = tuple(literal_address(_text(text)) for text in texts)
+    for host in hosts:
+        address = ip_address(host)
+        if address.is_unspecified or address.is_multicast or (address.version == 6 and address.is_link_local):
+            raise ValueError(f"expected the address that media is sent to, found {described(host)}")
+    if not hosts or len({ip_address(host).version for host in hosts}) < len(hosts):
+        raise ValueError(f"expected one address, or one of IPv4 and one of IPv6, found {', '.join(hosts) or 'none'}")
+    return hosts
+
+
+def _as_tuple(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _ports(value: object) -> PortRange:
@@ -230,12 +240,13 @@ class PortRange:
 
 @attrs.frozen
 class MediaAddress:
-    """Address of the media relay on each side."""
+    """Addresses of the media relay on each side, at most one of each family. A wildcard means the address that this
+    machine sends from."""
 
-    public: str = attrs.field(default="", metadata={STRUCTURE: _media_address})
-    core: str = attrs.field(default="", metadata={STRUCTURE: _media_address})
+    public: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple, metadata={STRUCTURE: _media_addresses})
+    core: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple, metadata={STRUCTURE: _media_addresses})
 
-    def of(self, zone: Zone) -> str:
+    def of(self, zone: Zone) -> tuple[str, ...]:
         return self.public if zone is Zone.PUBLIC else self.core
 
 
@@ -271,8 +282,7 @@ class MediaSettings:
     """``builtin``, or ``none``: SDP is not changed and media does not pass the edge."""
     ports: PortRange = attrs.field(default=PortRange(30000, 39999), metadata={STRUCTURE: _ports})
     address: MediaAddress = attrs.field(factory=MediaAddress)
-    """Default: the address of the zone's first listener. If that is a wildcard, it is empty and means the address that
-    this machine sends from."""
+    """Default: of each family that listeners of the zone have, the address of the first of them."""
     timeout: float = attrs.field(default=60.0, validator=between(5, 3600, "seconds"))
     """Seconds without media packets after which a call is ended."""
     hold_timeout: float = attrs.field(

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 
 from edgesbc.base import limits
@@ -121,9 +122,9 @@ def _media(policy: Policy) -> _Mistakes:
     if policy.media.engine == "none":
         return
     for zone in Zone:
-        address = policy.media.address.of(zone)
-        if address and (refusal := _bindable(Source(address, 0), True)):
-            yield f"media.address.{zone}", refusal
+        for address in policy.media.address.of(zone):
+            if not ip_address(address).is_unspecified and (refusal := _bindable(Source(address, 0), True)):
+                yield f"media.address.{zone}", refusal
 
 
 def _http(policy: Policy, beside: bool) -> _Mistakes:

@@ -81,10 +81,12 @@ class MediaClient:
         sender: Flow,
         standing: Standing,
         zone: Zone,
+        family: str,
         callback: MediaCallback,
         now: float,
     ) -> None:
-        """Anchor an offer: the description ``sdp`` on its way from ``sender`` to the side ``zone``.
+        """Anchor an offer: the description ``sdp`` on its way from ``sender`` to the side ``zone``, to an address of
+        ``family``, "" where it may be either.
 
         ``offerer`` is the dialog tag of its sender, whose standing counts, ``answerer`` that of the other side, ""
         before it has one.
@@ -92,7 +94,7 @@ class MediaClient:
         sender_zone, host = sender.listener.zone, sender.peer[0]
         consent = _consent(call, offerer, sender, standing)
         reserved = bool(call.trunk) or call.caller.first.listener.zone is Zone.CORE
-        offer = Offer(call.media_id, offerer, answerer, sdp, sender_zone, zone, host, consent, reserved)
+        offer = Offer(call.media_id, offerer, answerer, sdp, sender_zone, zone, host, consent, reserved, family)
         self._ask(call, offer, callback, now)
 
     def answer(

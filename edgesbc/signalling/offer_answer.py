@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from edgesbc.base.address import Flow
+from edgesbc.base.address import Flow, family_of
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.bodies import body_error, has_sdp, multipart_error, sdp_of
@@ -34,12 +34,16 @@ class OfferAnswer:
     """
 
     __slots__ = (
-        "_call", "_last_answer", "_media", "_negotiates", "_offer", "_server", "_standing", "offer_in_request",
-        "waiting",
+        "_call", "_family", "_last_answer", "_media", "_negotiates", "_offer", "_server", "_standing",
+        "offer_in_request", "waiting",
     )  # fmt: skip
 
-    def __init__(self, media: MediaClient, server: ServerTransaction, call: Call | None, standing: Standing) -> None:
-        """``standing`` is that of the sender of the request."""
+    def __init__(
+        self, media: MediaClient, server: ServerTransaction, call: Call | None, standing: Standing, family: str
+    ) -> None:
+        """``standing`` is that of the sender of the request, ``family`` the address family that the request goes to, ""
+        where it may be either."""
+        self._family = family
         self._standing = standing
         self._media = media
         self._server = server
@@ -113,7 +117,7 @@ class OfferAnswer:
             tags = request.from_tag, request.to_tag
             self._open_offer(call, *tags)
             zone, reply = sender.listener.zone.other, partial(self._offer_replied, callback)
-            self._media.offer(call, sdp, *tags, sender, self._standing, zone, reply, now)
+            self._media.offer(call, sdp, *tags, sender, self._standing, zone, self._family, reply, now)
         return True
 
     def answer(self, response: Response, sender: Flow, callback: AnswerCallback, now: float) -> None:
@@ -139,8 +143,8 @@ class OfferAnswer:
         self._open_offer(call, callee, caller)
         self.waiting = True
         reply = partial(self._answer_replied, response, sdp, False, callback)
-        zone = self._server.flow.listener.zone
-        self._media.offer(call, sdp, callee, caller, sender, _CALLED, zone, reply, now)
+        zone, family = self._server.flow.listener.zone, family_of(self._server.source.peer[0])
+        self._media.offer(call, sdp, callee, caller, sender, _CALLED, zone, family, reply, now)
 
     def on_final(self, status: int, now: float) -> None:
         """The sender of the request has its final response, or is gone (status 0): what was offered and not answered is

@@ -74,7 +74,7 @@ class ResponseContext:
         self._peers = peers
         self._setup = setup
         self._on_completed = on_completed
-        self._sdp = OfferAnswer(parts.media, server, call, standing)
+        self._sdp = OfferAnswer(parts.media, server, call, standing, targets.family())
         evidence = evidence and server.proven
         self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, evidence)
         on_hop = setup.on_sent if setup is not None else None

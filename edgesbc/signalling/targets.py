@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edgesbc.base.address import Flow, Listener, Zone
+from edgesbc.base.address import Flow, Listener, Zone, family_of
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
@@ -76,6 +76,9 @@ class TargetSet(Protocol):
     def set_names(self) -> str:
         """The destination sets that were asked for a member so far, for the operator; "" for none."""
 
+    def family(self) -> str:
+        """The address family that the request goes to first, ``IP4`` or ``IP6``; "" where it may be either."""
+
 
 class SingleTarget:
     """The one hop that a token or a registration leads to."""
@@ -97,6 +100,9 @@ class SingleTarget:
 
     def set_names(self) -> str:
         return ""
+
+    def family(self) -> str:
+        return "" if self._hop is None else family_of(self._hop.flow.peer[0])
 
 
 class NamedTarget(SingleTarget):
@@ -197,6 +203,9 @@ class DispatchedTargets:
 
     def set_names(self) -> str:
         return ", ".join(dict.fromkeys([*self._visited, *self._names[-1:]]))
+
+    def family(self) -> str:
+        return self._dispatcher.family(self._names[-1]) if self._names else ""
 
     def _settings(self, name: str) -> SetSettings | None:
         try:

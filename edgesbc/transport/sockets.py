@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 
 import trio
 
@@ -20,7 +21,7 @@ from edgesbc.transport.kernel_filters import KERNEL, refuse_devices, steer
 
 __all__ = [
     "OpenedListener", "bind_to_device", "client_socket", "connect", "connect_failure", "datagram_failure",
-    "open_listeners", "visible_address",
+    "open_listeners", "visible_address", "visible_addresses",
 ]  # fmt: skip
 
 _NO_RESOURCES = frozenset({
@@ -198,6 +199,19 @@ def _open_second(first: socket.socket, settings: ListenSettings) -> socket.socke
     second.close()
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
     return None
+
+
+def visible_addresses(hosts: Iterable[str]) -> list[str]:
+    """:func:`visible_address` of each. A wildcard of a family in which this machine has no route is left out, if there
+    is another address."""
+    addresses = [(host, visible_address(host)) for host in hosts]
+    routed = [shown for host, shown in addresses if host == shown or not _is_local(shown)]
+    return routed or [shown for _, shown in addresses]
+
+
+def _is_local(host: str) -> bool:
+    address = ip_address(host.partition("%")[0])
+    return address.is_loopback or (address.version == 6 and address.is_link_local)
 
 
 def visible_address(host: str) -> str:

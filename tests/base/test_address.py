@@ -12,6 +12,7 @@ from edgesbc.base.address import (
     Source,
     Transport,
     Zone,
+    family_of,
     host_port,
     split_host_port,
 )
@@ -97,3 +98,7 @@ def test_properties_of_transports() -> None:
     assert [t.default_port for t in Transport] == [5060, 5060, 5061, 80, 443]
     assert Zone.PUBLIC.other is Zone.CORE
     assert Zone.CORE.other is Zone.PUBLIC
+
+
+def test_the_family_of_an_address() -> None:
+    assert [family_of(host) for host in ("192.0.2.1", "::1", "2001:db8::1")] == ["IP4", "IP6", "IP6"]

@@ -113,3 +113,8 @@ def test_the_same_members_make_the_same_group() -> None:
     assert not destinations.matches(SetSettings(set="set"), [two, one])
     one.weight = 0.5
     assert not destinations.matches(SetSettings(set="set"), [one, two])
+
+
+def test_the_family_that_all_members_have() -> None:
+    one, two, six = a_member("sip:10.0.0.1"), a_member("sip:10.0.0.2"), a_member("sip:[2001:db8::1]")
+    assert [make_set(*members).family for members in ((one, two), (six,), (one, six), ())] == ["IP4", "IP6", "", ""]

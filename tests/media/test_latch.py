@@ -65,25 +65,25 @@ def test_scopes(host, scope):
 )  # fmt: skip
 def test_addresses_that_a_public_description_may_not_name(interfaces, host, port):
     with pytest.raises(WireError) as error:
-        judge_target(interfaces[Zone.PUBLIC], host, port)
+        judge_target(interfaces[Zone.PUBLIC][0], host, port)
     assert error.value.status_hint == 488
 
 
 def test_the_address_in_the_description_is_learned_from_and_sent_to():
     for received in ("", "198.51.100.7", "192.168.1.1"):
-        target = judge_target(EDGE[Zone.PUBLIC], "198.51.100.1", 4000, received)
+        target = judge_target(EDGE[Zone.PUBLIC][0], "198.51.100.1", 4000, received)
         assert target.send_to == Source("198.51.100.1", 4000)
         assert target.learn_from == {"198.51.100.1"}
 
 
 def test_behind_a_nat_only_the_source_of_signalling_is_learned_and_nothing_sent_before():
-    target = judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000, "198.51.100.7")
+    target = judge_target(EDGE[Zone.PUBLIC][0], "192.168.1.5", 4000, "198.51.100.7")
     assert target.send_to is None
     assert target.learn_from == {"198.51.100.7"}
 
 
 def test_a_private_address_in_the_public_zone_is_not_sent_to_before_a_packet_came():
-    assert judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000).send_to is None
+    assert judge_target(EDGE[Zone.PUBLIC][0], "192.168.1.5", 4000).send_to is None
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "10.0.0.11", "10.255.255.255"])
@@ -95,20 +95,20 @@ def test_an_address_of_the_inside_is_refused_although_the_network_of_a_peer_behi
     )
     for interfaces in (EDGE, translated):
         with pytest.raises(WireError) as error:
-            judge_target(interfaces[Zone.PUBLIC], host, 4000, received)
+            judge_target(interfaces[Zone.PUBLIC][0], host, 4000, received)
         assert error.value.status_hint == 488
 
 
 @pytest.mark.parametrize("host", ["172.16.0.1", "192.168.1.5", "100.64.0.9"])
 def test_behind_a_nat_any_other_private_address_of_the_peer_is_accepted_and_no_target(host):
-    target = judge_target(EDGE[Zone.PUBLIC], host, 4000, "198.51.100.7")
+    target = judge_target(EDGE[Zone.PUBLIC][0], host, 4000, "198.51.100.7")
     assert (target.send_to, target.learn_from) == (None, {"198.51.100.7"})
 
 
 def test_behind_an_advertised_address_private_addresses_are_no_targets():
     translated = build_interfaces(
         {Zone.PUBLIC: "172.31.0.5", Zone.CORE: "10.0.0.1"}, RANGE, {Zone.PUBLIC: "203.0.113.10"}, ["10.0.0.0/8"]
-    )[Zone.PUBLIC]
+    )[Zone.PUBLIC][0]
     for received in ("", "172.31.0.9", "198.51.100.7"):
         assert judge_target(translated, "172.31.0.9", 4000, received).send_to is None
     assert judge_target(translated, "172.31.0.9", 4000, "172.31.0.8").learn_from == {"172.31.0.8"}
@@ -120,7 +120,7 @@ def test_behind_an_advertised_address_private_addresses_are_no_targets():
 def test_loopback_is_no_target_where_another_address_is_advertised():
     advertised = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), RANGE, {Zone.PUBLIC: "203.0.113.10"})
     with pytest.raises(WireError):
-        judge_target(advertised[Zone.PUBLIC], "127.0.0.9", 4000)
+        judge_target(advertised[Zone.PUBLIC][0], "127.0.0.9", 4000)
 
 
 def test_what_is_inside_now_is_asked_for_each_description():
@@ -129,30 +129,72 @@ def test_what_is_inside_now_is_asked_for_each_description():
         {Zone.PUBLIC: "203.0.113.10", Zone.CORE: "10.0.0.1"}, RANGE, inside=inside.__contains__
     )
     for host in ("198.51.100.20", "10.0.0.11"):
-        judge_target(interfaces[Zone.PUBLIC], host, 4000)
+        judge_target(interfaces[Zone.PUBLIC][0], host, 4000)
         inside.add(host)
         with pytest.raises(WireError):
-            judge_target(interfaces[Zone.PUBLIC], host, 4000)
-        judge_target(interfaces[Zone.CORE], host, 4000)
+            judge_target(interfaces[Zone.PUBLIC][0], host, 4000)
+        judge_target(interfaces[Zone.CORE][0], host, 4000)
     with pytest.raises(WireError):  # the source of signalling, which would be learned from
-        judge_target(interfaces[Zone.PUBLIC], "192.168.1.5", 4000, "198.51.100.20")
+        judge_target(interfaces[Zone.PUBLIC][0], "192.168.1.5", 4000, "198.51.100.20")
 
 
 def test_two_private_addresses_may_be_one_site():
-    target = judge_target(EDGE[Zone.CORE], "10.0.0.11", 4000, "10.0.0.12")
+    target = judge_target(EDGE[Zone.CORE][0], "10.0.0.11", 4000, "10.0.0.12")
     assert target.send_to == Source("10.0.0.11", 4000)
     assert target.learn_from == {"10.0.0.11", "10.0.0.12"}
 
 
 def test_the_core_may_use_low_ports_but_not_the_ports_of_the_relay():
-    assert judge_target(EDGE[Zone.CORE], "10.0.0.11", 1000).send_to == Source("10.0.0.11", 1000)
+    assert judge_target(EDGE[Zone.CORE][0], "10.0.0.11", 1000).send_to == Source("10.0.0.11", 1000)
     with pytest.raises(WireError):
-        judge_target(EDGE[Zone.CORE], "10.0.0.1", 30000)
+        judge_target(EDGE[Zone.CORE][0], "10.0.0.1", 30000)
 
 
 def test_media_is_not_bound_to_a_wildcard():
     with pytest.raises(ValueError, match="cannot be bound"):
         build_interfaces({Zone.PUBLIC: "0.0.0.0"}, RANGE)
+
+
+BOTH = build_interfaces(
+    {Zone.PUBLIC: ("203.0.113.10", "2001:db8::1"), Zone.CORE: ("10.0.0.1", "fd00::1")},
+    RANGE,
+    {Zone.PUBLIC: "203.0.113.99"},
+    denied=["10.0.0.0/8", "fd00::/8"],
+)
+
+
+def test_a_zone_has_an_interface_of_each_family():
+    assert [interface.family for interface in BOTH[Zone.PUBLIC]] == ["IP4", "IP6"]
+    assert [interface.advertise for interface in BOTH[Zone.PUBLIC]] == ["203.0.113.99", "2001:db8::1"]
+    for addresses in (("203.0.113.10", "203.0.113.11"), ("2001:db8::1", "2001:db8::2")):
+        with pytest.raises(ValueError, match="one media address of each family for the public side"):
+            build_interfaces({Zone.PUBLIC: addresses}, RANGE)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.10", "10.0.0.1", "10.0.0.11", "2001:db8::1", "fd00::1", "fd00::11"])
+def test_no_interface_relays_to_addresses_of_the_edge_or_inside_of_its_family(host):
+    for interface in BOTH[Zone.PUBLIC]:
+        with pytest.raises(WireError):
+            judge_target(interface, host, 4000)
+
+
+@pytest.mark.parametrize(("host", "received"), [("198.51.100.1", "2001:db8:1::7"), ("2001:db8:1::7", "198.51.100.1")])
+def test_signalling_may_come_over_the_other_family(host, received):
+    (interface,) = (interface for interface in BOTH[Zone.PUBLIC] if (interface.family == "IP6") is (":" in host))
+    target = judge_target(interface, host, 4000, received)
+    assert (target.send_to, target.learn_from) == (Source(host, 4000), {host})
+
+
+def test_behind_a_nat_nothing_can_be_learned_from_a_message_over_the_other_family():
+    with pytest.raises(WireError, match="over the other address family") as error:
+        judge_target(BOTH[Zone.PUBLIC][0], "192.168.1.5", 4000, "2001:db8:1::7")
+    assert error.value.status_hint == 488
+    # Servers inside, and phones of one private site, have the address that they name.
+    for interface in (BOTH[Zone.CORE][0], LOCAL[Zone.PUBLIC][0]):
+        target = judge_target(interface, "192.168.1.5", 4000, "fd00:1::11")
+        assert (target.send_to, target.learn_from) == (Source("192.168.1.5", 4000), {"192.168.1.5"})
+    with pytest.raises(WireError, match="belongs to the inside"):
+        judge_target(BOTH[Zone.PUBLIC][0], "10.0.0.11", 4000, "2001:db8:1::7")
 
 
 A, A2, B = Source("192.0.2.1", 4000), Source("192.0.2.1", 4002), Source("192.0.2.2", 4000)
@@ -205,7 +247,7 @@ def test_the_signalled_port_is_taken_while_another_one_waits():
 
 def test_behind_a_nat_the_signalled_port_of_the_translated_address_comes_first():
     latch = Latch()
-    latch.set_target(judge_target(EDGE[Zone.PUBLIC], "192.168.1.5", 4000, "192.0.2.1"))
+    latch.set_target(judge_target(EDGE[Zone.PUBLIC][0], "192.168.1.5", 4000, "192.0.2.1"))
     assert not latch.admit(A2, 0.0)
     assert latch.admit(A2, LATER)
     assert latch.admit(A, LATER)
@@ -290,4 +332,4 @@ def test_after_a_hold_the_same_peer_is_admitted_at_once():
 
 
 def test_on_loopback_peers_share_the_address_and_the_range():
-    assert judge_target(LOCAL[Zone.PUBLIC], "127.0.0.1", 30001).send_to == Source("127.0.0.1", 30001)
+    assert judge_target(LOCAL[Zone.PUBLIC][0], "127.0.0.1", 30001).send_to == Source("127.0.0.1", 30001)

@@ -9,7 +9,7 @@ from support.media import offer
 
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.commands import MediaError, MediaReply
-from edgesbc.media.latch import MediaTarget, build_interfaces
+from edgesbc.media.latch import MediaInterface, MediaTarget, build_interfaces
 from edgesbc.media.ports import PortPool
 from edgesbc.media.session_table import SessionTable
 
@@ -39,7 +39,7 @@ class _Ports:
     def __init__(self) -> None:
         self.pool = PortPool(30000, 30999, random.Random(7).random)
 
-    def open(self, zone: Zone) -> _Pair:
+    def open(self, interface: MediaInterface) -> _Pair:
         port = self.pool.take(0.0)
         assert port is not None
         return _Pair(port)

@@ -61,6 +61,7 @@ class RelayHarness:
         interfaces = build_interfaces(dict.fromkeys(Zone, address), ports)
         self.relay = Relay(interfaces, lambda: self.now, random.Random().random, unfailing().fault)
         self.table = SessionTable(self.relay, interfaces)
+        self.interface = interfaces[Zone.PUBLIC][0]
         self.peers = []
 
     def peer(self, host):
@@ -320,9 +321,9 @@ def test_exhaustion_is_an_error_until_a_port_is_closed():
     harness = RelayHarness(ports=(first, first + 3))
     harness.port(offer("c", "a", harness.peer("127.0.0.5").sdp()))
     with pytest.raises(NoPorts):
-        harness.relay.open(Zone.PUBLIC)
+        harness.relay.open(harness.interface)
     harness.table.receive(Delete("c", "a"), harness.now)
-    pair = harness.relay.open(Zone.PUBLIC)
+    pair = harness.relay.open(harness.interface)
     pair.close()
     pair.close()
     assert harness.relay.ports_in_use == 0
@@ -335,9 +336,9 @@ def test_a_port_that_another_program_holds_is_skipped(held):
     harness = RelayHarness(ports=(first, first + 3))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", first + held))
-        assert harness.relay.open(Zone.PUBLIC).port == first + 2
+        assert harness.relay.open(harness.interface).port == first + 2
         with pytest.raises(NoPorts):
-            harness.relay.open(Zone.PUBLIC)
+            harness.relay.open(harness.interface)
     assert harness.relay.ports_in_use == 2
     harness.relay.close()
 
@@ -374,7 +375,7 @@ def test_after_a_bound_of_ports_in_use_elsewhere_a_pair_is_refused(monkeypatch):
     monkeypatch.setattr("edgesbc.media.relay._bind", in_use)
     harness = RelayHarness()
     with pytest.raises(NoPorts, match="other programs"):
-        harness.relay.open(Zone.PUBLIC)
+        harness.relay.open(harness.interface)
     assert len(set(tried)) == len(tried) == limits.MEDIA_PORT_TRIES
     harness.close()
 

@@ -453,7 +453,7 @@ def test_a_public_call_has_a_bound_of_sections():
 @pytest.mark.parametrize("bound", ["ports", "descriptors"])
 def test_a_part_of_the_ports_is_kept_for_trunks_and_the_private_side(bound):
     harness = TableHarness(max_streams=20 if bound == "descriptors" else None)
-    harness.table._unreserved = 18 if bound == "ports" else harness.table._unreserved
+    harness.table._reserve.unreserved = 18 if bound == "ports" else harness.table._reserve.unreserved
     for n in range(18):
         harness.ok(first_offer(session_id=str(n), reserved=False))
     harness.refused(first_offer(session_id="x", reserved=False), 503)
@@ -469,9 +469,9 @@ def test_a_part_of_the_ports_is_kept_for_trunks_and_the_private_side(bound):
 
 def test_the_reserve_is_a_part_of_the_range():
     table = TableHarness().table
-    assert table._unreserved == 5_000 - int(5_000 * limits.MEDIA_RESERVED_SHARE)
+    assert table._reserve.unreserved == 5_000 - int(5_000 * limits.MEDIA_RESERVED_SHARE)
     same = SessionTable(RecordedPorts(), build_interfaces(dict.fromkeys(Zone, PUBLIC), (30000, 39999)))
-    assert same._unreserved == 2_500 - int(2_500 * limits.MEDIA_RESERVED_SHARE)
+    assert same._reserve.unreserved == 2_500 - int(2_500 * limits.MEDIA_RESERVED_SHARE)
 
 
 def test_a_session_without_an_answer_lives_as_long_as_a_call_may_ring():

@@ -1,11 +1,12 @@
 """Loading policies: values of a good one, and every mistake of a bad one at once."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edgesbc.base import limits
-from edgesbc.base.address import Source, Transport, Zone
+from edgesbc.base.address import Source, Transport, Zone, host_port
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.policy.advice import advice
 from edgesbc.policy.compile_policy import header_rules_of, routing_of
@@ -340,8 +341,8 @@ def test_ten_lines_make_a_webrtc_ingress() -> None:
     )
     assert policy.screen.stages == tuple(STAGES)
     assert policy.screen.admission.open == ()
-    assert policy.media.address.core == "10.0.0.1"
-    assert policy.media.address.public == ""  # the edge finds it when it starts
+    assert policy.media.address.core == ("10.0.0.1",)
+    assert policy.media.address.public == ("0.0.0.0",)  # the edge finds its own when it starts
 
 
 def test_the_state_directory_of_a_policy_with_mistakes(tmp_path: Path) -> None:
@@ -441,6 +442,78 @@ def test_domains() -> None:
     assert not table.serves("example.net")
     assert list(advice(policy)) == []
     assert [line for line in advice(parse_policy(SMALL, "p.toml")) if line.startswith("[domains] names no domain")]
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ('"203.0.113.11"', ("203.0.113.11",)),
+        ('["203.0.113.11"]', ("203.0.113.11",)),
+        ('["[2001:DB8::11]", "203.0.113.11"]', ("2001:db8::11", "203.0.113.11")),
+    ],
+)
+def test_a_side_has_a_media_address_or_one_of_each_family(value: str, address: tuple[str, ...]) -> None:
+    policy = parse_policy(f"{SMALL}[media.address]\npublic = {value}\n", "p.toml")
+    assert policy.media.address == MediaAddress(address, ("10.0.0.1",))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('["203.0.113.11", "203.0.113.12"]', "one of IPv4 and one of IPv6, found 203.0.113.11, 203.0.113.12"),
+        ('["2001:db8::1", "2001:db8::2"]', "one of IPv4 and one of IPv6, found 2001:db8::1, 2001:db8::2"),
+        ('["203.0.113.11", "2001:db8::1", "10.0.0.1"]', "one of IPv4 and one of IPv6"),
+        ("[]", "one of IPv4 and one of IPv6, found none"),
+        ('["203.0.113.11", "::"]', "the address that media is sent to, found '::'"),
+        ('["0.0.0.0"]', "the address that media is sent to, found '0.0.0.0'"),
+        ('["203.0.113.11", "ff02::1"]', "the address that media is sent to"),
+        ('"fe80::1"', "the address that media is sent to, found 'fe80::1'"),
+        ('["203.0.113.11", 6]', "a text, found 6"),
+        ('["media.example.com"]', "a literal IP address, found 'media.example.com'"),
+    ],
+)
+def test_media_addresses_with_mistakes(value: str, message: str) -> None:
+    with pytest.raises(PolicyErrors, match=re.escape(message)) as errors:
+        parse_policy(f"{SMALL}[media.address]\npublic = {value}\n", "p.toml")
+    assert [error.key for error in errors.value.errors] == ["media.address.public"]
+
+
+@pytest.mark.parametrize(
+    ("binds", "address"),
+    [
+        (["203.0.113.10"], ("203.0.113.10",)),
+        (["203.0.113.10", "203.0.113.11", "2001:db8::10", "2001:db8::11"], ("203.0.113.10", "2001:db8::10")),
+        (["2001:db8::10", "203.0.113.10"], ("2001:db8::10", "203.0.113.10")),
+        (["0.0.0.0", "2001:db8::10"], ("0.0.0.0", "2001:db8::10")),
+        (["203.0.113.10", "fe80::1"], ("203.0.113.10",)),
+    ],
+)
+def test_the_default_media_addresses_are_those_of_the_first_listener_of_each_family(
+    binds: list[str], address: tuple[str, ...]
+) -> None:
+    more = "".join(
+        f'[[listen]]\nzone = "public"\ntransport = "tcp"\nname = "t{number}"\n'
+        f'bind = "{host_port(host, 5061)}"\nadvertise = "sip.example.com"\n'
+        for number, host in enumerate(binds)
+    )
+    core = SMALL[SMALL.index('[[listen]]\nzone = "core"') :]
+    assert parse_policy(f"{more}{core}", "p.toml").media.address == MediaAddress(address, ("10.0.0.1",))
+
+
+def test_advice_where_listeners_have_a_family_that_media_has_not() -> None:
+    six = '[[listen]]\nzone = "public"\ntransport = "udp"\nbind = "[2001:db8::10]:5060"\nname = "six"\n'
+    text = SMALL.replace("[[destinations]]", f"{six}[[destinations]]", 1)
+    one = '[media.address]\npublic = "203.0.113.10"\n'
+
+    def advised(more: str) -> list[str]:
+        return [line for line in advice(parse_policy(text + more, "p.toml")) if "media" in line]
+
+    assert advised("") == []
+    assert advised('[media.address]\npublic = ["203.0.113.10", "2001:db8::10"]\n') == []
+    (line,) = advised(one)
+    assert "the public listener six has IPv6" in line
+    assert "[media.address] public" in line
+    assert advised(f'{one}[media]\nengine = "none"\n') == []
 
 
 def test_advice_about_the_private_side() -> None:

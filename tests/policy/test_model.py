@@ -27,4 +27,6 @@ def test_the_name_of_a_listener() -> None:
 
 def test_the_media_address_of_a_zone() -> None:
     address = MediaAddress("203.0.113.10", "10.0.0.1")
-    assert [address.of(zone) for zone in Zone] == ["203.0.113.10", "10.0.0.1"]
+    assert [address.of(zone) for zone in Zone] == [("203.0.113.10",), ("10.0.0.1",)]
+    both = MediaAddress(["203.0.113.10", "2001:db8::10"])
+    assert [both.of(zone) for zone in Zone] == [("203.0.113.10", "2001:db8::10"), ()]

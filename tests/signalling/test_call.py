@@ -168,7 +168,7 @@ def test_media_is_anchored_both_ways() -> None:
     harness = EdgeHarness(anchor=True)
     assert harness.receive(CALLER, invite(body=OFFER)) == []
     assert harness.media_command == Offer(
-        harness.media_id(), "alice", "", OFFER, Zone.PUBLIC, Zone.CORE, "198.51.100.7"
+        harness.media_id(), "alice", "", OFFER, Zone.PUBLIC, Zone.CORE, "198.51.100.7", answerer_family="IP4"
     )
     ((_, forwarded),) = harness.reply(b"v=0\r\nrelayed\r\n")
     assert forwarded.body == b"v=0\r\nrelayed\r\n"

@@ -163,7 +163,7 @@ def test_a_prack_answers_the_offer_of_a_reliable_183() -> None:
     ((_, forwarded),) = harness.receive(CALLER, invite(extra="Supported: 100rel\r\n"))
     assert harness.receive(PBX, respond(forwarded, 183, body=OFFER, extra="Require: 100rel\r\nRSeq: 1")) == []
     assert harness.media_command == Offer(
-        harness.media_id(), "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11"
+        harness.media_id(), "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11", answerer_family="IP4"
     )
     ((_, ringing),) = harness.reply(b"v=0\r\n1\r\n")
     prack = invite(

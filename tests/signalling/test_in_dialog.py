@@ -49,7 +49,7 @@ def test_a_late_offer_is_anchored_in_the_200_and_answered_in_the_ack() -> None:
     assert harness.receive(PBX, respond(forwarded, 200, body=OFFER)) == []
     # with the caller's tag, since before the answer the media plane has no other key of the session
     assert harness.media_command == Offer(
-        harness.media_id(), "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11"
+        harness.media_id(), "bob", "alice", OFFER, Zone.CORE, Zone.PUBLIC, "10.0.0.11", answerer_family="IP4"
     )
     ok = response(harness.reply(b"v=0\r\nrelayed offer\r\n"))
     assert ok.body == b"v=0\r\nrelayed offer\r\n"
@@ -73,7 +73,7 @@ def test_a_re_invite_from_the_inside_is_anchored_towards_the_caller() -> None:
     ).encode() + ANSWER
     harness.receive(PBX, re_invite)
     assert harness.media_command == Offer(
-        harness.media_id(), "bob", "alice", ANSWER, Zone.CORE, Zone.PUBLIC, "10.0.0.11"
+        harness.media_id(), "bob", "alice", ANSWER, Zone.CORE, Zone.PUBLIC, "10.0.0.11", answerer_family="IP4"
     )
     offered = request(harness.reply(b"v=0\r\nc\r\n"))
     assert offered.body == b"v=0\r\nc\r\n"

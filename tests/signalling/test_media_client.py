@@ -7,6 +7,7 @@ from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, P
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
 from edgesbc.media.commands import Acknowledge, Answer, Consent, Delete, MediaError, MediaReply, Offer, Refresh
 from edgesbc.routing.table import Route, RoutingTable
 from edgesbc.screen.standing import Standing
@@ -193,3 +194,31 @@ def test_an_update_without_a_description_refreshes_the_session() -> None:
     uri = (response.get("Contact") or "").partition("<")[2].partition(">")[0]
     harness.receive(CALLER, invite("UPDATE", uri=uri, branch="z9hG4bKup", cseq=2, to_tag="bob"))
     assert [effect.command for effect in harness.media] == [Refresh(harness.media_id(), "alice")]
+
+
+# --- the address family of the other side --------------------------------------------------------------------------
+
+
+def test_an_offer_says_which_family_its_request_goes_to() -> None:
+    """To the members of a set, if all have the same."""
+    for members, family in (
+        (["sip:10.0.0.11:5060", "sip:10.0.0.12:5060"], "IP4"),
+        (["sip:[2001:db8:a::11]:5060;transport=tcp"], "IP6"),
+        (["sip:[2001:db8:a::11]:5060;transport=tcp", "sip:10.0.0.11:5060"], ""),
+    ):
+        harness = EdgeHarness(anchor=True)
+        settings = SetSettings("pbx", members=tuple(map(MemberSettings, members)), health=HealthSettings(interval=0))
+        harness.dispatcher.reload([settings], harness.now)
+        harness.receive(CALLER, invite(body=OFFER))
+        offer = harness.media[0].command
+        assert isinstance(offer, Offer)
+        assert offer.answerer_family == family
+
+
+def test_an_offer_in_a_response_goes_to_the_family_of_the_caller() -> None:
+    for host, family in (("198.51.100.7", "IP4"), ("2001:db8:1::7", "IP6")):
+        harness = EdgeHarness(anchor=True, trunks={"carrier": (host,)})
+        ((_, forwarded),) = harness.receive(Flow(PUBLIC, Source(host, 5060)), invite())
+        harness.receive(PBX, respond(forwarded, 200, body=OFFER))
+        offer = next(media.command for media in harness.media if isinstance(media.command, Offer))
+        assert offer.answerer_family == family

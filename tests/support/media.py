@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.commands import Answer, Consent, Delete, MediaCommand, MediaError, MediaReply, Offer
-from edgesbc.media.latch import NO_TARGET, MediaTarget, build_interfaces
+from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, build_interfaces
 from edgesbc.media.ports import PortPool
 from edgesbc.media.session import MediaPorts, NoPorts
 from edgesbc.media.session_table import SessionTable
@@ -28,9 +29,11 @@ def offer(
     received_from: str = "",
     consent: Consent = Consent.ANY,
     reserved: bool = True,
+    answerer_family: str = "",
 ) -> Offer:
     """An offer from ``zone`` for the other zone."""
-    return Offer(session_id, offerer, answerer, sdp.encode(), zone, zone.other, received_from, consent, reserved)
+    zones = zone, zone.other
+    return Offer(session_id, offerer, answerer, sdp.encode(), *zones, received_from, consent, reserved, answerer_family)
 
 
 def answer(
@@ -42,8 +45,9 @@ def answer(
 def sdp(host: str, port: int = 4000, lines: str = "", audio: str = "", more: str = "") -> str:
     """A description with one audio section; ``lines`` are of the session level, ``audio`` of the section, ``more``
     further sections."""
+    family = "IP6" if ":" in host else "IP4"
     return (
-        f"v=0\r\no=- 5 6 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n{lines}"
+        f"v=0\r\no=- 5 6 IN {family} {host}\r\ns=-\r\nc=IN {family} {host}\r\nt=0 0\r\n{lines}"
         f"m=audio {port} RTP/AVP 0 8\r\n{audio}{more}"
     )
 
@@ -51,9 +55,10 @@ def sdp(host: str, port: int = 4000, lines: str = "", audio: str = "", more: str
 class RecordedPair:
     """A pair of ports without sockets, which records its targets."""
 
-    def __init__(self, source: RecordedPorts, zone: Zone, port: int) -> None:
+    def __init__(self, source: RecordedPorts, interface: MediaInterface, port: int) -> None:
         self.source = source
-        self.zone = zone
+        self.interface = interface
+        self.zone = interface.zone
         self.port = port
         self.rtp = self.rtcp = NO_TARGET
         self.other: MediaPorts | None = None
@@ -82,23 +87,30 @@ class RecordedPorts:
         self.pools = {zone: PortPool(30000, last, random.Random(7).random) for zone in Zone}
         self.open_pairs: dict[tuple[Zone, int], RecordedPair] = {}
 
-    def open(self, zone: Zone) -> RecordedPair:
+    def open(self, interface: MediaInterface) -> RecordedPair:
+        zone = interface.zone
         port = self.pools[zone].take(0.0)
         if port is None:
             raise NoPorts("no port is free")
-        pair = self.open_pairs[zone, port] = RecordedPair(self, zone, port)
+        pair = self.open_pairs[zone, port] = RecordedPair(self, interface, port)
         return pair
 
     def holds(self, address: Source) -> bool:
-        return any((_ADDRESSES[zone], port) == address for zone, port in self.open_pairs)
+        return any((pair.interface.address, pair.port) == address for pair in self.open_pairs.values())
 
 
 class TableHarness:
-    """A table of media sessions over recorded ports."""
+    """A table of media sessions over recorded ports. ``addresses`` are those of the relay in each zone."""
 
-    def __init__(self, last: int = 30999, **options: Any) -> None:
+    def __init__(
+        self,
+        last: int = 30999,
+        addresses: Mapping[Zone, str | Sequence[str]] = _ADDRESSES,
+        ports: tuple[int, int] = (30000, 39999),
+        **options: Any,
+    ) -> None:
         self.ports = RecordedPorts(last)
-        self.table = SessionTable(self.ports, build_interfaces(_ADDRESSES, (30000, 39999)), **options)
+        self.table = SessionTable(self.ports, build_interfaces(addresses, ports), **options)
 
     def ok(self, command: Offer | Answer, now: float = 0.0) -> SessionDescription:
         """Carry the command out; return the description for the other side."""

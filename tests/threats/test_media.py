@@ -348,8 +348,8 @@ class TargetRecorder:
         assert isinstance(table.receive(from_core, 0.0), MediaReply)
         return table
 
-    def open(self, zone):
-        return RecordedPair(self.targets if zone is Zone.PUBLIC else [])
+    def open(self, interface):
+        return RecordedPair(self.targets if interface.zone is Zone.PUBLIC else [])
 
     def holds(self, address):
         return False
@@ -370,8 +370,8 @@ class RecordedPair:
 
 async def test_9_a_running_edge_judges_by_the_destinations_that_it_has(tmp_path):
     async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:5060"])) as app:
-        assert app.media._table._interfaces[Zone.PUBLIC].inside == app.edge.is_inside
-        assert app.media._table._interfaces[Zone.CORE].inside is None
+        assert app.media._table._interfaces[Zone.PUBLIC][0].inside == app.edge.is_inside
+        assert app.media._table._interfaces[Zone.CORE][0].inside is None
         assert app.edge.is_inside("127.0.0.11")
 
 

@@ -13,7 +13,13 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.policy.model import ListenSettings
 from edgesbc.transport import kernel_filters
-from edgesbc.transport.sockets import OpenedListener, client_socket, open_listeners
+from edgesbc.transport.sockets import (
+    OpenedListener,
+    client_socket,
+    open_listeners,
+    visible_address,
+    visible_addresses,
+)
 
 ESTABLISHED = b"\x01"
 """The first byte of ``struct tcp_info`` is the state of the connection."""
@@ -152,3 +158,14 @@ def test_one_socket_where_the_kernel_does_not_steer(monkeypatch: pytest.MonkeyPa
             for _ in range(20):
                 peer.sendto(b"x", alone.sock.getsockname())
         assert [alone.sock.recv(9) for _ in range(20)] == [b"x"] * 20
+
+
+def test_the_addresses_that_are_shown() -> None:
+    named = ["203.0.113.10", "2001:db8::1", "127.0.0.1", "::1"]
+    assert visible_addresses(named) == named
+    for host in ("0.0.0.0", "::"):
+        assert visible_addresses([host]) == [visible_address(host)]
+    # Without a route of IPv6, that family is left out; with one, an address is shown that others reach.
+    first, *more = visible_addresses(["203.0.113.10", "::"])
+    assert first == "203.0.113.10"
+    assert [host for host in more if host == "::1" or host.startswith("fe80:")] == []
