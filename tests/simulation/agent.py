@@ -81,6 +81,8 @@ class ServerTransaction:
         self.agent = agent
         self.request = request
         self.final = self.refused = self.acknowledged = False
+        self.on_cancel: Callable[[], None] | None = None
+        """Ends it in the place of a 487."""
         self._last = b""
         self._timers: list[Timer] = []
 
@@ -96,7 +98,7 @@ class ServerTransaction:
     def say(self, status: int, tag: str, lines: list[str], body: str = "") -> None:
         """``lines`` are header fields beside those that every answer has."""
         data = messages.answer(self.request, status, tag, lines, body)
-        if 200 <= status < 300 and self.request.cseq == 1 and self.request.method in ("INVITE", "MESSAGE"):
+        if 200 <= status < 300 and self.request.cseq == 1 and self.request.method in ("INVITE", "MESSAGE", "OPTIONS"):
             self.agent.answered.add((self.request.call_id, tag))
         self.agent.wire.carry(self.agent, data)
         self._last = data
@@ -105,6 +107,15 @@ class ServerTransaction:
             self.refused = status >= 300
             if self.request.method == "INVITE":
                 self._repeat(data, T1, 0.0, tag, status)
+
+    def relay(self, response: Response) -> None:
+        """Send a response that another agent gave, as a proxy does; that one repeats its 2xx."""
+        self._last = bytes(response)
+        self.agent.wire.carry(self.agent, self._last)
+        self.final = self.final or response.status >= 200
+        if response.status >= 300:
+            self.refused = True
+            self._repeat(self._last, T1, 0.0, response.to_tag, response.status)
 
     def _repeat(self, data: bytes, wait: float, waited: float, tag: str, status: int) -> None:
         def again() -> None:
@@ -191,7 +202,11 @@ class Agent:
         self.awaited_pracks: dict[tuple[str, str], Callable[[], None]] = {}
         """What follows the PRACK of a dialog, by Call-ID and local tag."""
         self.answered: set[tuple[str, str]] = set()
-        """Call-ID and local tag of the 2xx to each call and MESSAGE."""
+        """Call-ID and local tag of the 2xx to each call, MESSAGE and OPTIONS."""
+        self.proxied: set[str] = set()
+        """The Call-IDs of the calls that it sent on."""
+        self.relay_request: Callable[[Agent, Request], bool] = lambda agent, request: False
+        self.relay_response: Callable[[Agent, Response], None] = lambda agent, response: None
         self.has_tags = True
         """Whether it sets tags; those of RFC 2543 need not."""
         self.has_contact = True
@@ -258,6 +273,10 @@ class Agent:
             transaction = self.client_transactions.get((message.via.branch, message.cseq_method))
             if transaction is not None:
                 transaction.hear(message)
+            else:
+                self.relay_response(self, message)
+            return
+        if self.relay_request(self, message):
             return
         key = (message.via.branch, "INVITE" if message.method == "ACK" else message.method)
         known = self.server_transactions.get(key)
@@ -283,14 +302,17 @@ class Agent:
             invite = self.server_transactions.get((request.via.branch, "INVITE"))
             server_transaction.say(200 if invite is not None else 481, "c", [])
             if invite is not None and not invite.final:
-                invite.say(487, self.tag("x"), [])
+                if invite.on_cancel is None:
+                    invite.say(487, self.tag("x"), [])
+                else:
+                    invite.on_cancel()
         elif request.method == "BYE":
             server_transaction.say(200 if dialog is not None else 481, "b", [])
             if dialog is not None:
                 self._end_requests_of(dialog)
                 dialog.end()
         elif request.method == "OPTIONS":
-            server_transaction.say(200, "o", [])
+            server_transaction.say(200, "n", [])
         elif request.method == "PRACK":
             follow = self.awaited_pracks.pop((request.call_id, request.to_tag), None)
             server_transaction.say(481 if follow is None else 200, "p", [])

@@ -44,7 +44,8 @@ class Checks:
         self._closed: set[int] = set()
         self._bans_seen = 0
         self._plane = plane
-        self._refused: list[Request] = []  # INVITEs in a dialog, refused by the effects that are carried out now
+        self._refused: list[tuple[Zone, Request]] = []
+        """INVITEs in a dialog, refused by the effects that are carried out now, and where they came from."""
         self._unproven: set[str] = set()
         self._times_sent: dict[tuple[Flow, bytes], int] = {}
         self.agents: list[Agent] = []
@@ -119,7 +120,7 @@ class Checks:
         if isinstance(message, Request):
             if len(message.get_all("Via")) != 1:
                 raise Finding(f"a Via of somebody else's crosses: {data!r}")
-            if outward is False and message.get("Route") and not message.in_dialog:
+            if outward is False and message.get("Route") and not message.in_dialog and message.cseq == 1:
                 raise Finding(f"a Route crosses: {data!r}")
             if message.method == "INVITE":
                 self._tries.sent(flow, message, now)
@@ -158,7 +159,7 @@ class Checks:
         invite.finals.add((response.status, response.to_tag if response.status < 300 else ""))
         self._judge(invite)
         if response.status >= 300 and invite.request.in_dialog:
-            self._refused.append(invite.request)
+            self._refused.append((flow.listener.zone, invite.request))
 
     def _judge(self, invite: _Invite) -> None:
         statuses = {status for status, _ in invite.finals}
@@ -177,8 +178,9 @@ class Checks:
         refused, self._refused = self._refused, []
         for call in self._edge.parts.calls if refused else ():
             offer, pending = call.open_offer, self._plane.pending.get(call.media_id)
-            for request in refused:
-                if request.call_id != call.call_id:
+            for zone, request in refused:
+                legs = call.legs_of(request.from_tag or ("?core" if zone is Zone.CORE else "?public"))
+                if request.call_id != call.call_id or legs is None or legs[0].flow.listener.zone is not zone:
                     continue
                 of_request = request.from_tag, request.cseq, False
                 if offer is not None and (offer.offerer, offer.cseq, offer.in_response) == of_request:
@@ -234,18 +236,22 @@ class Checks:
                 raise Finding(f"{invite.request!r} of {invite.flow} got no final answer")
             for status, _ in invite.finals:
                 self.outcomes[str(status)] = self.outcomes.get(str(status), 0) + 1
+        # What a proxy that was gone has not sent on is no fault of the edge.
+        lost = {call_id for agent in agents if agent.excused for call_id in agent.proxied}
         for agent in agents:
-            self._no_ghosts(agent)
+            self._no_ghosts(agent, lost)
 
     @staticmethod
-    def _no_ghosts(agent: Agent) -> None:
+    def _no_ghosts(agent: Agent, lost: set[str]) -> None:
         if agent.excused:
             return
-        if agent.dialogs:
-            raise Finding(f"{agent.name} still talks: {list(agent.dialogs)}")
+        dialogs = [(call_id, tag) for call_id, tag in agent.dialogs if call_id not in lost]
+        if dialogs:
+            raise Finding(f"{agent.name} still talks: {dialogs}")
         for server_transaction in agent.server_transactions.values():
             if (
                 server_transaction.request.method == "INVITE"
+                and server_transaction.request.call_id not in lost
                 and server_transaction.has_spoken
                 and not server_transaction.final
             ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 import attrs
@@ -10,9 +11,11 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source
 from edgesbc.dispatch.health import AdminState
 from edgesbc.signalling.edge import Edge
+from edgesbc.sip.message import Response
 from simulation.agent import Agent
 from simulation.changes import changes_as_drawn
 from simulation.environment import an_order, draw_environment, reloaded
+from simulation.proxy import Branch, relay_in_dialog, relay_response
 from simulation.scripts import Caller, Destination, Register
 from simulation.trials import Finding
 from simulation.world import BROWSERS, CARRIER, CORE, CORE_TCP, PUBLIC, MakeEdge, World
@@ -21,9 +24,13 @@ __all__ = ["Outcome", "simulate"]
 
 _MOODS = {
     "answers": 10, "answers_at_once": 2, "has_early_media": 3, "refuses": 3, "fails": 3, "rests": 1, "is_silent": 2,
-    "rings_reliably": 3,
+    "rings_reliably": 3, "proxies": 3,
     "says_100_and_no_more": 1, "rings_for_ever": 1, "answers_late": 2, "forks": 2,
 }  # fmt: skip
+_NUMBERS = (
+    *4 * ("sip:100@192.0.2.1", "sip:200@192.0.2.1"), "sip:%31%300@192.0.2.1", "sip:1-(0)0@192.0.2.1;user=phone",
+    "tel:1-00;phone-context=example.com", "tel:+200", "sip:+1.00@192.0.2.1:5060;user=phone",
+)  # fmt: skip
 _BUSY_SECONDS = 60.0
 _RECONNECT_WAIT = 10.0  # of the edge, by default
 _LONGEST_CALL = 4 * 3600.0
@@ -110,7 +117,10 @@ def _add_destinations(world: World) -> None:
             moods = dict(_MOODS)
         if world.random.random() < 0.1:
             moods = {"is_silent": 1}  # it does not answer INVITEs, but OPTIONS
-        world.checks.destinations.append(Destination(world.add(agent, listener), world.random, moods))
+        destination = Destination(world.add(agent, listener), world.random, moods)
+        destination.known_phones = partial(_phones, world)
+        agent.relay_request, agent.relay_response = relay_in_dialog, relay_response
+        world.checks.destinations.append(destination)
 
 
 def _add_operator(world: World) -> None:
@@ -151,7 +161,7 @@ def _add_callers(world: World) -> None:
 
 def _call(world: World, agent: Agent) -> None:
     if agent.alive:
-        Caller(agent, world.random, (f"sip:{world.random.choice((100, 100, 200))}@192.0.2.1", []))
+        Caller(agent, world.random, (world.random.choice(_NUMBERS), []))
 
 
 def _add_phones(world: World) -> None:
@@ -177,17 +187,39 @@ def _add_phones(world: World) -> None:
 
 
 def _call_user(world: World, inside: Agent, user: str) -> None:
-    """Call a phone, or all phones at once, as those of one user."""
-    bindings = {name: found for one in world.checks.destinations for name, found in one.bindings.items()}
-    phones = [name for name in bindings if name.startswith("user")]  # and no floods
-    wanted = phones if Random(world.clock.now).random() < 0.4 else [user]
-    branches = [
-        (contact.strip("<>"), [f"Route: {path}"])
-        for contact, path in (bindings.get(name, ("", "")) for name in wanted)
-        if path
-    ]
+    """Call a phone, or all phones at once, as those of one user; or send it a MESSAGE."""
+    if world.random.random() < 0.3:
+        _ask_user(world, inside, user)
+        return
+    branches = _phones(world, "" if world.random.random() < 0.4 else user)
     if branches:
         Caller(inside, world.random, *branches)
+
+
+def _phones(world: World, user: str = "") -> list[Branch]:
+    """Where ``user`` is registered, or where all are."""
+    bindings = {name: found for one in world.checks.destinations for name, found in one.bindings.items()}
+    return [
+        (contact.strip("<>"), [f"Route: {path}"] if path else [])  # none where the Contact is one of the edge
+        for name, (contact, path) in bindings.items()
+        if (name == user if user else name.startswith("user"))  # and no floods
+    ]
+
+
+def _ask_user(world: World, inside: Agent, user: str) -> None:
+    """A request outside of calls, which no other phone may answer."""
+    phone = next(agent for agent in world.agents if agent.name == user)
+    call_id = f"ask{world.word()}"
+    for uri, routes in _phones(world, user):
+
+        def heard(response: Response | None) -> None:
+            if response is not None and response.status == 200 and (call_id, "n") not in phone.answered:
+                raise Finding(f"{user} did not answer {call_id}")
+
+        method = world.random.choice(("MESSAGE", "OPTIONS"))
+        inside.ask(
+            method, uri, "<sip:switch@example.com>;tag=s", f"<sip:{user}@example.com>", call_id, 1, routes, "", heard
+        )
 
 
 def _add_trouble(world: World) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from edgesbc.sip.headers import parse_name_addr
 from edgesbc.sip.message import Request, Response
 from simulation.agent import T1, Agent, ClientTransaction, Dialog, ServerTransaction
 from simulation.changes import change
+from simulation.proxy import Branch, Fork
 
 __all__ = ["Caller", "Destination", "Register"]
 
@@ -122,6 +124,8 @@ class Destination:
         self._random = random
         self._moods = moods
         self.bindings: dict[str, tuple[str, str]] = {}  # user: Contact and Path
+        self.known_phones: Callable[[], list[Branch]] = list
+        """Where the phones are that have registered."""
         agent.on_request = self._respond
 
     def _respond(self, server_transaction: ServerTransaction) -> None:
@@ -131,7 +135,7 @@ class Destination:
             self.bindings[request.to.uri.user or ""] = (contact, request.get("Path") or "")
             server_transaction.say(200, self.agent.wire.word(), [f"Contact: {contact};expires=600"])
         elif request.method != "INVITE":
-            server_transaction.say(501, "n", [])
+            server_transaction.say(200 if request.method == "MESSAGE" else 501, "n", [])
         else:
             mood = self._random.choices(list(self._moods), list(self._moods.values()))[0]
             getattr(self, f"_{mood}")(server_transaction)
@@ -239,6 +243,15 @@ class Destination:
         tag, wait = self._tag(), self._random.uniform(1.8, 12.0)
         self._then(server_transaction, wait, self._random.choice((180, 200)), tag)
         self._then(server_transaction, wait + self._random.uniform(0.0, 6.0), 200, tag)
+
+    def _proxies(self, server_transaction: ServerTransaction) -> None:
+        """Send the call to phones that have registered, by the edge that it came from."""
+        phones = self.known_phones()
+        if not phones:
+            self._answers(server_transaction)
+            return
+        chosen = self._random.sample(phones, self._random.randint(1, len(phones)))
+        Fork(server_transaction, chosen, self._random.random() < 0.5)
 
     def _forks(self, server_transaction: ServerTransaction) -> None:
         """A proxy behind which two phones ring and both answer."""

@@ -18,7 +18,9 @@ from edgesbc.screen.stages.admission import AdmissionSettings
 from edgesbc.screen.standing import Standings
 from edgesbc.screen.trunk import Trunk
 from edgesbc.signalling.edge import Edge
+from edgesbc.signalling.edge_contacts import RegisteredContact
 from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.signalling.tokens import Sealer
 from edgesbc.sip.delivery import SendFailure
 from simulation.agent import T1, Agent
@@ -64,6 +66,8 @@ class World:
             Sealer([b"k" * 16], random.randbytes),
             random.randbytes,
             anchor,
+            "",
+            RegistrationRules(contact=random.choice(list(RegisteredContact))),
         )
         self.edge.assume_challenges(settings.set for settings in environment.sets)
         self.environment = environment
