@@ -29,16 +29,17 @@ class CallsOfConnections:
 
     def update(self, call: Call) -> None:
         """The legs of ``call`` have changed, or its state."""
+        callee = call.callee
+        if not (call.connections or call.forks or call.caller.flow.serial or (callee and callee.flow.serial)):
+            return  # the usual case of calls over UDP
         legs = [call.caller, *call.forks]
-        if call.callee is not None:
-            legs.append(call.callee)
+        if callee is not None:
+            legs.append(callee)
         serials = {leg.flow.serial for leg in legs} if call.state is not CallState.ENDED else set()
         serials.discard(0)
         before = call.connections
         if call.state is CallState.SETTING_UP and len(before) < limits.CONNECTIONS_OF_CALL:
             serials.update(before)
-        if not serials and not before:
-            return  # the usual case of calls over UDP
         for serial in serials - before:
             self._calls[serial] = self._calls.get(serial, 0) + 1
         for serial in before - serials:

@@ -35,7 +35,13 @@ class Peer:
 
     @contextmanager
     def opened(self, **options: object) -> Iterator[ClientConnection]:
-        options = {"subprotocols": ["chat", "sip"], "ssl": self._context, "proxy": None, "origin": PAGE} | options
+        options = {
+            "subprotocols": ["chat", "sip"],
+            "ssl": self._context,
+            "proxy": None,
+            "origin": PAGE,
+            "open_timeout": 60,
+        } | options
         with connect(self.url, **options) as socket:  # type: ignore[arg-type]
             yield socket
 
