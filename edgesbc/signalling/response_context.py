@@ -48,10 +48,9 @@ class ResponseContext:
     """
 
     __slots__ = (
-        "_answer_forwarded", "_best", "_branches", "_cancelled", "_crowded", "_failover_ended", "_health", "_is_invite",
-        "_lost_bodies", "_on_completed", "_parts", "_peers", "_queue", "_responses", "_sdp", "_setup", "_stop_at",
-        "_timed_out",
-        "_too_large", "_unusable", "due", "queued", "request", "server",
+        "_answer_forwarded", "_answer_tag", "_best", "_branches", "_cancelled", "_crowded", "_failover_ended",
+        "_health", "_is_invite", "_lost_bodies", "_on_completed", "_parts", "_peers", "_queue", "_responses", "_sdp",
+        "_setup", "_stop_at", "_timed_out", "_too_large", "_unusable", "due", "queued", "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +81,7 @@ class ResponseContext:
         self._branches = RequestBranches(parts, self, server, targets, peers, standing, on_hop, mark, evidence)
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
+        self._answer_tag = ""  # in the To of the final answer
         self._cancelled = False
         self._failover_ended = False  # a refusal, or a failure, after which no other hop is tried
         self._timed_out = False
@@ -146,10 +146,10 @@ class ResponseContext:
             self._queue.append((branch, response))
 
     def _process(self, branch: Branch, response: Response, now: float) -> None:
-        status, setup = response.status, self._setup
+        status = response.status
         if status == 100 or (status < 200 and not self._is_invite):
             return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
-        if branch.abandoned or self._is_refused or (setup is not None and not setup.may_forward(response, self.server)):
+        if branch.abandoned or self._is_refused or not self._may_forward(response):
             branch.end_unwanted(response, now)
             return
         if isinstance(response, UnreadableResponse):
@@ -176,6 +176,16 @@ class ResponseContext:
         """Whether the sender has had a 2xx of the same dialog: another one that cannot be used must not end that."""
         setup = self._setup
         return self.server.answered and (setup is None or setup.call.has_fork(response.to_tag))
+
+    def _may_forward(self, response: Response) -> bool:
+        """Whether an answer may still go to the sender. One whose address may be forged gets the 2xx of one peer only
+        (:meth:`CallSetup.may_forward`), to a re-INVITE too."""
+        if self._setup is not None:
+            return self._setup.may_forward(response, self.server)
+        server = self.server
+        if server.proven or not server.answered or not self._is_invite or not 200 <= response.status < 300:
+            return True
+        return response.to_tag == self._answer_tag
 
     def _process_unreadable(self, branch: Branch, response: UnreadableResponse, now: float) -> None:
         """A response cannot be parsed. A provisional one means nothing then, and a refusal that says by its fields what
@@ -300,7 +310,7 @@ class ResponseContext:
             if status < 300:
                 branch.forwarded = self._answer_forwarded = True
             if status >= 200:
-                self._on_answered(branch, status, now)
+                self._on_answered(branch, status, response.to_tag, now)
         elif forwarded is Forwarding.WITHHELD:
             self._withhold(branch, response, size, now)
         elif forwarded is Forwarding.TOO_LARGE and status >= 200:
@@ -319,10 +329,11 @@ class ResponseContext:
         elif call is not None and not self.server.repeated and call.remove_fork(response.to_tag):
             branch.end_unwanted(response, now)
 
-    def _on_answered(self, branch: Branch, status: int, now: float) -> None:
-        """The sender has its final answer, which ``branch`` gave."""
+    def _on_answered(self, branch: Branch, status: int, tag: str, now: float) -> None:
+        """The sender has its final answer, which ``branch`` gave, with that tag in To."""
         setup = self._setup
         self._branches.remove(branch)
+        self._answer_tag = tag
         if setup is None:
             branch.release()
             self._end_branches(now)

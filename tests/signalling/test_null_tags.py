@@ -7,7 +7,7 @@ import re
 import pytest
 from support.signalling import CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
-from edgesbc.base.address import Flow, Source
+from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.media.commands import Answer, Delete, Offer
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.effects import Send
@@ -231,3 +231,17 @@ def test_call_ids_with_odd_characters(call_id: str) -> None:
     ((_, forwarded),) = edge.receive(CALLER, bye)
     edge.receive(PBX, respond(forwarded, 200))
     assert edge.edge.calls == 0
+
+
+def test_a_second_2xx_to_a_re_invite_of_an_unproven_caller_is_acknowledged() -> None:
+    """Of a null-tagged dialog, an INVITE with a higher CSeq is a re-INVITE, and a proxy behind may fork it."""
+    edge = EdgeHarness(open=("public",), anchor=False)
+    stranger = Flow(PUBLIC, Source("203.0.113.5", 5060))
+    ((_, invited),) = edge.receive(stranger, invite())
+    edge.receive(PBX, respond(invited, 200).replace(b";tag=bob", b""))
+    ((_, again),) = edge.receive(stranger, invite(branch="z9hG4bKagain", cseq=2))
+    sent = [edge.receive(PBX, respond(again, 200, tag=tag)) for tag in ("one", "one", "two", "three")]
+    kinds = [[(to.listener.zone, message.cseq_method) for to, message in messages] for messages in sent]
+    for messages in kinds[2:]:
+        assert messages == [(Zone.CORE, "ACK")]
+    assert kinds[0] == [(Zone.PUBLIC, "INVITE")]
