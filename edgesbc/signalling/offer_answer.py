@@ -210,8 +210,9 @@ def answer_in_ack(
 ) -> bool:
     """Give the SDP of an ACK to the media plane, which answers the offer in the 2xx (RFC 3261 section 13.2.1).
 
-    False, without a callback, if there is no such offer. The callback of a repeated ACK gets the description that the
-    first one had, whatever has been offered since.
+    False, without a callback, if there is no such offer. An ACK that is repeated while the reply to the first one is
+    pending has no callback either; later the callback gets the description that the first one had, whatever has been
+    offered since.
     """
     offer, answer = call.late_offer, sdp_of(ack)
     if (
@@ -223,6 +224,9 @@ def answer_in_ack(
     if offer.relayed is not None and offer.sdp == answer:
         callback(offer.relayed, now)
     elif offer is call.open_offer:
+        if offer.sdp == answer:
+            return True  # repeated before the media plane has replied: the first one goes on then
+        offer.sdp = answer
         reply = partial(_ack_replied, media, call, offer, answer, callback)
         media.answer(call, answer, offer.offerer, offer.answerer, sender, standing, reply, now)
     else:

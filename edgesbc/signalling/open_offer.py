@@ -14,8 +14,8 @@ class OpenOffer:
 
     ``cseq`` is the number of its request. ``in_response`` is whether a response carried it, so that the PRACK or the
     ACK answers it. ``sdp`` is the description in the last ACK that did, as it came, and ``relayed`` that for the other
-    side: the ACK is repeated with each 2xx (RFC 3261 section 13.2.2.4). ``due`` is when the ACK is waited for no more,
-    and ``on_expired`` is called then.
+    side, None before the media plane has replied: the ACK is repeated with each 2xx (RFC 3261 section 13.2.2.4).
+    ``due`` is when the ACK is waited for no more, and ``on_expired`` is called then.
     """
 
     __slots__ = ("answerer", "cseq", "due", "in_response", "offerer", "on_expired", "queued", "relayed", "sdp")

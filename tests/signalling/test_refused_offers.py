@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 import pytest
 from support.media_calls import MediaCall
-from support.signalling import respond
+from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
 
 from edgesbc.base import limits
+from edgesbc.base.address import Flow
 from edgesbc.media.commands import Answer, Delete, Offer, Rollback
 from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.sip.message import Request, Response
 
+PBX = Flow(CORE, MEMBERS[0])
 OUTWARD = pytest.mark.parametrize("outward", [False, True], ids=["inward", "outward"])
 SIDES = pytest.mark.parametrize("side", ["a", "b"])
 
@@ -334,6 +336,22 @@ def test_a_repeated_ack_has_its_answer_whatever_was_offered_since() -> None:
     call.harness.wait(33)
     (too_late,) = call.ack(ok, call.sdp("a", 7002))
     assert too_late.body == b""
+
+
+def test_an_ack_that_is_repeated_before_the_media_plane_replies_goes_on_once() -> None:
+    harness = EdgeHarness(anchor=True)
+    ((_, invited),) = harness.receive(CALLER, invite())
+    assert isinstance(invited, Request)
+    harness.receive(PBX, respond(invited, 200, body=OFFER))
+    ((_, ok),) = harness.reply(OFFER)
+    ack = invite("ACK", (ok.get("Contact") or "").strip("<>"), branch="z9hG4bKack", to_tag="bob", body=ANSWER)
+    asked = len(harness.media)
+    assert harness.receive(CALLER, ack) == harness.receive(CALLER, ack) == []
+    assert len(harness.media) == asked + 1
+    ((to, first),) = harness.reply(ANSWER)
+    ((_, second),) = harness.receive(CALLER, ack)
+    assert to == PBX
+    assert first.body == second.body == ANSWER
 
 
 def test_an_ack_with_sdp_that_answers_nothing_loses_it() -> None:
