@@ -14,7 +14,7 @@ from edgesbc.sip.message import Request, Response
 from edgesbc.sip.parse import parse_message
 from simulation.agent import T1, Agent
 from simulation.media_plane import MediaPlane
-from simulation.scripts import Destination
+from simulation.scripts import EDGE_INSIDE, Destination
 from simulation.trials import Finding, Tries
 
 __all__ = ["Checks"]
@@ -123,12 +123,23 @@ class Checks:
             if outward is False and message.get("Route") and not message.in_dialog and message.cseq == 1:
                 raise Finding(f"a Route crosses: {data!r}")
             if message.method == "INVITE":
+                if message.get("Replaces"):
+                    self._replaces(flow, message)
                 self._tries.sent(flow, message, now)
             self._described(message)
         else:
             if message.cseq_method == "INVITE" and message.status >= 200:
                 self._final(flow, message, now)
             self._described(message)
+
+    def _replaces(self, flow: Flow, request: Request) -> None:
+        """An INVITE with Replaces goes to the agent that it names, or inside to a proxy, which sends it there: one on
+        the way of the call that is replaced, or of the REFER."""
+        if request.uri.host == flow.peer.host:
+            return
+        proxies = [agent.host for agent in self.agents if agent.proxied]
+        if flow.listener.zone is Zone.PUBLIC or (request.uri.host != EDGE_INSIDE and flow.peer.host not in proxies):
+            raise Finding(f"{request!r} goes to {flow}, where nobody knows the call that it replaces")
 
     def _described(self, message: Request | Response) -> None:
         """A description of the media plane stands for what is in force, or for the offer that waits for its answer."""

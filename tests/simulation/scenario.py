@@ -17,6 +17,7 @@ from simulation.changes import changes_as_drawn
 from simulation.environment import an_order, draw_environment, reloaded
 from simulation.proxy import Branch, relay_in_dialog, relay_response
 from simulation.scripts import Caller, Destination, Register
+from simulation.transfers import follow_refers
 from simulation.trials import Finding
 from simulation.world import BROWSERS, CARRIER, CORE, CORE_TCP, PUBLIC, MakeEdge, World
 
@@ -92,6 +93,7 @@ def _draw(random: Random, make_edge: MakeEdge) -> World:
     _add_phones(world)
     for agent in world.agents:
         agent.on_change = changes_as_drawn(world.random)
+        agent.on_refer = follow_refers(partial(_call_as_referred, world))
     _add_trouble(world)
     _add_operator(world)
     return world
@@ -150,6 +152,8 @@ def _add_callers(world: World) -> None:
         agent = Agent(world, f"phone{n}", host, port, "WSS" if stream else "UDP", _rate(world))
         _make_old(agent, random)
         phones.append(world.add(agent, BROWSERS if stream else PUBLIC))
+    for agent in phones:
+        Destination(agent, random, {"answers": 3, "refuses": 1})  # of calls that others are referred to them for
     for _ in range(random.randint(5, 30)):
         agent = random.choice([trunk, *phones])
         world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, agent)
@@ -157,6 +161,10 @@ def _add_callers(world: World) -> None:
         silent = world.add(Agent(world, "silent", "203.0.113.99", 5060, "UDP"), PUBLIC)
         silent.never_acknowledges = silent.excused = True
         world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, silent)
+
+
+def _call_as_referred(world: World, agent: Agent, uri: str, lines: list[str]) -> None:
+    Caller(agent, world.random, (uri, lines))
 
 
 def _call(world: World, agent: Agent) -> None:

@@ -10,8 +10,13 @@ from edgesbc.sip.message import Request, Response
 from simulation.agent import T1, Agent, ClientTransaction, Dialog, ServerTransaction
 from simulation.changes import change
 from simulation.proxy import Branch, Fork
+from simulation.transfers import replaced_dialog, transfer
 
 __all__ = ["Caller", "Destination", "Register"]
+
+
+EDGE_INSIDE = "10.0.0.1"
+"""The address of the edge on the private side."""
 
 
 class Caller:
@@ -113,6 +118,8 @@ class Caller:
         talk = self._random.choice((0.05, 3.0, 20.0, 120.0))
         if self._random.random() < 0.4:
             self.agent.after(talk / 2, lambda: change(dialog, self._random))
+        if self._random.random() < 0.15:
+            self.agent.after(talk / 2, lambda: transfer(dialog, self._random))
         self.agent.after(talk, dialog.hang_up)
 
 
@@ -136,9 +143,22 @@ class Destination:
             server_transaction.say(200, self.agent.wire.word(), [f"Contact: {contact};expires=600"])
         elif request.method != "INVITE":
             server_transaction.say(200 if request.method == "MESSAGE" else 501, "n", [])
+        elif request.uri.host == EDGE_INSIDE:  # the Contact of a phone, by which a phone was referred to it
+            Fork(server_transaction, [(str(request.uri), [])], True)
+        elif request.get("Replaces"):
+            self._replace(server_transaction)
         else:
             mood = self._random.choices(list(self._moods), list(self._moods.values()))[0]
             getattr(self, f"_{mood}")(server_transaction)
+
+    def _replace(self, server_transaction: ServerTransaction) -> None:
+        """Take a call in the place of another one (RFC 3891 section 3)."""
+        replaced = replaced_dialog(self.agent, server_transaction.request)
+        if replaced is None or replaced.ending:
+            server_transaction.say(481, self._tag(), [])
+        else:
+            self._take(server_transaction, self._tag())
+            replaced.hang_up()
 
     def _then(self, server_transaction: ServerTransaction, seconds: float, status: int, tag: str) -> None:
         def say() -> None:
@@ -169,6 +189,8 @@ class Destination:
         server_transaction.say(200, tag, self.agent.contacts, body)
         if self._random.random() < 0.2:
             self.agent.after(self._random.uniform(0.1, 20.0), lambda: change(dialog, self._random))
+        if self._random.random() < 0.15:
+            self.agent.after(self._random.uniform(0.1, 20.0), lambda: transfer(dialog, self._random))
         if self._random.random() < 0.3:
             self.agent.after(self._random.uniform(1.0, 60.0), dialog.hang_up)
 

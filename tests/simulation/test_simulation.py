@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,17 @@ def test_the_runs_reach_what_they_are_meant_to_check() -> None:
     assert statuses >= {"200", "302", "404", "408", "480", "486", "487", "488", "500", "503", "600", "603"}
     assert sum(outcome.calls for outcome in outcomes) > 500
     assert sum(outcome.further for outcome in outcomes) > 100
+
+
+def test_the_runs_have_the_peers_that_they_are_meant_to_have() -> None:
+    """Changes, transfers, calls that a server inside sends out again, and requests to phones."""
+    lines = [line for seed in range(40) for line in simulate(seed, keep_trace=True).trace]
+    requests = Counter(line.partition(") ")[2].split()[0] for line in lines)
+    for method in ("UPDATE", "PRACK", "REFER", "NOTIFY", "MESSAGE", "OPTIONS"):
+        assert requests[method] > 10, method
+    invites = [line for line in lines if " INVITE " in line.partition("\n")[0]]
+    for text in ("branch=z9hG4bKfork", "branch=z9hG4bKrelay", "\n    Replaces: ", "INVITE tel:", "a=inactive"):
+        assert sum(text in line for line in invites) > 3, text
 
 
 def test_the_same_seed_gives_the_same_run_in_another_process_too() -> None:
@@ -240,6 +252,32 @@ class NamesNullTags(_Broken):
         ]
 
 
+class MisleadsTransfers(_Broken):
+    """Sends an INVITE with Replaces to another phone than the one that it names."""
+
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [
+            e._replace(
+                data=e.data.replace(b"@198.51.100.", b"@198.51.100.9", 1).replace(b"@203.0.113.", b"@203.0.113.9", 1)
+            )
+            if isinstance(e, Send) and e.data.startswith(b"INVITE") and b"Replaces: " in e.data
+            else e
+            for e in effects
+        ]
+
+
+class AnswersForPhones(_Broken):
+    """Answers what a server inside sends to a phone."""
+
+    def spoil(self, effects: list[Effect]) -> list[Effect]:
+        return [
+            e._replace(data=e.data.replace(b"SIP/2.0 480", b"SIP/2.0 200", 1))
+            if isinstance(e, Send) and (b" MESSAGE\r\n" in e.data or b" OPTIONS\r\n" in e.data)
+            else e
+            for e in effects
+        ]
+
+
 class BansLong(_Broken):
     def spoil(self, effects: list[Effect]) -> list[Effect]:
         penalties = self.pipeline.penalties
@@ -282,6 +320,8 @@ class Raises(_Broken):
         (KeepsRefusedOffers, "pending at the media plane"),
         (KeepsEarlyAnswers, "not as before"),
         (NamesNullTags, "name of a null tag"),
+        (MisleadsTransfers, "the call that it replaces"),
+        (AnswersForPhones, "did not answer"),
         (BansLong, "stands on the word of packets"),
         (BansWithoutProof, "says that it is proven"),
         (Raises, "KeyError"),

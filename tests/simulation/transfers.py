@@ -22,7 +22,7 @@ def transfer(dialog: Dialog, random: Random) -> None:
     others = [
         other
         for other in agent.dialogs.values()
-        if other is not dialog and not other.ending and other.tag and "/" not in other.tag and _remote_tag(other)
+        if other is not dialog and not other.ending and _can_be_replaced(other)
     ]
     if others and random.random() < 0.8:
         other = random.choice(others)
@@ -59,6 +59,13 @@ def replaced_dialog(agent: Agent, request: Request) -> Dialog | None:
     call_id, _, params = (request.get("Replaces") or "").partition(";")
     tags = dict(param.partition("=")[::2] for param in params.split(";"))
     return agent.dialogs.get((call_id.strip(), tags.get("to-tag", "")))
+
+
+def _can_be_replaced(dialog: Dialog) -> bool:
+    """Whether Replaces can name it: with both tags, and of a peer with an address of its own (no flood)."""
+    return (
+        dialog.call_id.startswith("call") and dialog.tag != "" and "/" not in dialog.tag and _remote_tag(dialog) != ""
+    )
 
 
 def _remote_tag(dialog: Dialog) -> str:

@@ -72,6 +72,8 @@ class Tries:
         call, branch, at = request.call_id, request.via.branch, flow.peer
         if at not in self._ever or request.in_dialog or request.cseq > 1:
             return  # an INVITE to a callee of RFC 2543 has no tag in To inside a dialog either
+        if request.get("Replaces"):
+            return  # it goes to the server that has the call, whose bounds are for calls that another could take
         tries = self._by_call.setdefault(call, {})
         if branch in tries:
             return  # it is repeated
