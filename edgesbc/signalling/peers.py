@@ -93,6 +93,8 @@ class DialogPeers:
                 leg.learn_dialog(response, hop.uri)
         else:
             leg = self._receiver(call)
+            if leg is not None and leg.tag != response.to_tag:
+                return  # of RFC 2543, and what answered is not the peer of the dialog
         if leg is not None:
             learn_target(leg, response)
 

@@ -194,6 +194,17 @@ def test_the_name_of_a_null_tag_cannot_be_sent(side: str) -> None:
     assert call.edge.edge.calls == 1
 
 
+def test_what_answers_with_a_tag_of_its_own_is_not_the_peer_without_one() -> None:
+    """A callee that has lost its calls takes a re-INVITE without tags for a new call, and may send it elsewhere."""
+    call = OldCall(True, False, contact=False)
+    call.establish()
+    request = call.from_caller("INVITE")
+    ringing = respond(request, 180, "other").replace(b"<sip:bob@10.0.0.11:5070>", b"<sip:other@10.0.0.12>")
+    call.edge.receive(PBX, ringing)
+    call.edge.receive(PBX, respond(request, 488, "other"))
+    assert call.from_caller("BYE", cseq=3).uri == request.uri
+
+
 def test_a_null_tag_proves_no_address() -> None:
     """Everybody knows it, so that a forged datagram with it gives its source no standing."""
     edge = EdgeHarness(open=("public",), anchor=False)
