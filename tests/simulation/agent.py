@@ -320,7 +320,7 @@ class Agent:
                 follow()
         elif dialog is not None:
             self._answer_in_dialog(server_transaction, dialog)
-        elif request.in_dialog:
+        elif request.in_dialog or (request.cseq > 1 and request.method == "INVITE"):  # a lost dialog without tags
             server_transaction.say(481, "n", [])
         else:
             self.on_request(server_transaction)

@@ -120,7 +120,8 @@ class Checks:
         if isinstance(message, Request):
             if len(message.get_all("Via")) != 1:
                 raise Finding(f"a Via of somebody else's crosses: {data!r}")
-            if outward is False and message.get("Route") and not message.in_dialog and message.cseq == 1:
+            begins = message.method == "INVITE" and message.cseq == 1 and not message.in_dialog
+            if not outward and begins and message.get("Route"):
                 raise Finding(f"a Route crosses: {data!r}")
             if message.method == "INVITE":
                 if message.get("Replaces"):

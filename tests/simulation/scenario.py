@@ -176,7 +176,7 @@ def _add_phones(world: World) -> None:
     """Phones that register, and a server inside that calls them by the Path of their registration."""
     random = world.random
     inside = world.add(Agent(world, "switch", "10.0.0.50", 5060, "UDP", _rate(world)), CORE)
-    for n in range(random.randint(0, 2)):
+    for n in range(random.randint(0, 3)):
         stream = random.random() < 0.5
         agent = Agent(world, f"user{n}", f"198.51.100.{50 + n}", 5060, "WSS" if stream else "UDP", _rate(world))
         world.add(agent, BROWSERS if stream else PUBLIC)
@@ -190,7 +190,7 @@ def _add_phones(world: World) -> None:
         if returns:  # its calls are ended by way of its registration, the last by their longest duration
             for at in range(500, int(limits.CALL_SECONDS), 500):
                 world.clock.after(at, _refresh, world, agent)
-        for _ in range(random.randint(0, 3)):
+        for _ in range(random.randint(0, 5)):
             world.clock.after(random.uniform(10.0, _BUSY_SECONDS), _call_user, world, inside, agent.name)
 
 
