@@ -328,7 +328,7 @@ class Raises(_Broken):
     ],
 )
 def test_a_fault_in_the_edge_is_found(edge: MakeEdge, message: str) -> None:
-    findings = (simulate(seed, make_edge=edge).finding for seed in range(60))
+    findings = (simulate(seed, make_edge=edge).finding for seed in range(120))
     assert any(message in finding for finding in findings)
 
 

@@ -16,6 +16,7 @@ __all__ = ["Finding", "Tries"]
 
 _NO_FAILOVER = frozenset({404, 486, 600, 603})
 """Final responses after which no other member is tried, whatever ``failover_on`` of a set is."""
+_LONGEST_TRANSACTION = 32.0
 _SHORTEST_TRY = 0.5
 """The shortest ``try_timeout`` of a set, in seconds: a response within that time must be used."""
 
@@ -79,7 +80,8 @@ class Tries:
             return  # it is repeated
         if call in self._settled:
             raise Finding(f"{call} is tried at {at} after {self._settled[call]}")
-        if any(one.at == at for one in tries.values()):
+        # After 64*T1 the transaction of the caller has ended; what a slow one repeats then begins another call.
+        if any(one.at == at and now - one.since < _LONGEST_TRANSACTION for one in tries.values()):
             raise Finding(f"{call} is tried at {at} again")
         if at in self._away:
             raise Finding(f"{call} is tried at {at}, which is {self._away[at]}")
