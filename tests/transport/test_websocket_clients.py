@@ -13,6 +13,7 @@ import trio
 from support.certificates import Certificates
 from support.running import CORE_UDP, PUBLIC_UDP, at, listen, policy_text, running, until
 from support.stream_listeners import NOBODY, event_count
+from support.tls_tunnel import tls_tunnel
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -31,17 +32,14 @@ class Peer:
     def __init__(self, app: App, context: ssl.SSLContext | None) -> None:
         self.app = app
         self._context = context
-        self.url = f"{'ws' if context is None else 'wss'}://{at(app, 'web')}/ws?token=1"
+        # Over TLS as well: a tunnel has that.
+        self.url = f"ws://{at(app, 'web')}/ws?token=1"
 
     @contextmanager
     def opened(self, **options: object) -> Iterator[ClientConnection]:
-        options = {
-            "subprotocols": ["chat", "sip"],
-            "ssl": self._context,
-            "proxy": None,
-            "origin": PAGE,
-            "open_timeout": 60,
-        } | options
+        options = {"subprotocols": ["chat", "sip"], "proxy": None, "origin": PAGE, "open_timeout": 60} | options
+        if self._context is not None:
+            options["sock"] = tls_tunnel(*at(self.app, "web"), self._context, SECONDS)
         with connect(self.url, **options) as socket:  # type: ignore[arg-type]
             yield socket
 
