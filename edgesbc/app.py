@@ -87,6 +87,7 @@ class App:
         """:meth:`run` has returned."""
         self._scope = trio.CancelScope()
         self._opened: list[OpenedListener] = []
+        self._flows: ProvenFlows | None = None
         self._decisions = Counts()
         self._overrides = OperatorOverrides()
         self._log = logs.lifecycle("edge")
@@ -246,6 +247,8 @@ class App:
         finally:
             for opened in self._opened:
                 opened.close()  # the program may go on, and start an edge at the same addresses
+            if self._flows is not None:
+                self._flows.close()
             self.stopping.set()
             self.feed.end()
             self.ended.set()
@@ -258,7 +261,7 @@ class App:
         )
         state = StateStore(self.policy.edge.state_dir, persisted, self._log, self.containment)
         state.restore()
-        flows = self._proven_flows()
+        flows = self._flows = self._proven_flows()
         flows.restore(trio.current_time(), time.time())
         self.edge.keep_restored_flows_open(trio.current_time())
         await self.rollout.start()  # before the control socket, so that the start has the first entry in the log

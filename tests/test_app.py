@@ -27,13 +27,15 @@ from support.running import (
 )
 from support.ua import Rtp, Ua, UdpWire, set_up, talk
 
-from edgesbc.base.address import Source
+from edgesbc.base.address import Flow, Source
 from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.stages.sanity import Sanity
+from edgesbc.screen.standing import Standing
 from edgesbc.signalling.edge import Edge
 from edgesbc.store import bans
 from edgesbc.store.policy_log import Outcome, PolicyLog
+from edgesbc.store.proven_flows import FILE
 
 
 def text_for(folder: Path, public: Source, http: int, *members: Ua, edge: str = "grace = 1") -> str:
@@ -264,6 +266,22 @@ async def test_the_edge_runs_without_a_usable_policy_log(tmp_path: Path) -> None
         await app.reload()
         await alice.dialog(f"sip:{at(app, 'public-udp')}").send("OPTIONS")
         await alice.response(200)
+
+
+async def test_an_edge_that_has_ended_keeps_no_state_file_open(tmp_path: Path) -> None:
+    """A program that embeds it goes on."""
+    state = tmp_path / "state"
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
+        source = Flow(app.listeners[0], Source("127.0.0.8", 5060))
+        app.edge.pipeline.standings.prove(source, Standing.REACHABLE, trio.current_time())
+        await until(lambda: (state / FILE).exists())
+    opened = [os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if _is_open(name)]
+    assert not [path for path in opened if path.startswith(str(state))]
+
+
+def _is_open(name: str) -> bool:
+    """Whether it is a descriptor still: that of the listing is closed by now."""
+    return Path(f"/proc/self/fd/{name}").is_symlink()
 
 
 async def test_bans_outlive_a_restart(tmp_path: Path) -> None:

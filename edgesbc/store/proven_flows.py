@@ -96,7 +96,7 @@ class ProvenFlows:
         try:
             number = self._read(now, wall)
         except (sqlite3.Error, ValueError) as error:
-            self._close()
+            self.close()
             self._log.error("the registered flows of the last run are broken", error=str(error), kept_as=self._moved())
         except OSError as error:
             self._log.error("the registered flows of the last run cannot be read", error=str(error))
@@ -127,8 +127,10 @@ class ProvenFlows:
 
     def _flow(self, name: str, host: str, port: int) -> Flow | None:
         """The flow of a row; None where the policy has no such listener any more."""
-        listener = self._listeners.get(name)
-        return None if listener is None else Flow(listener, Source(str(host), int(port)))
+        listener, number = self._listeners.get(name), int(port)
+        if not 0 <= number <= 65535:
+            raise ValueError(f"expected a port, found {number}")
+        return None if listener is None else Flow(listener, Source(str(host), number))
 
     def _open(self) -> sqlite3.Connection:
         """The database; raises ``sqlite3.Error`` where it is none, ``ValueError`` for that of another version, and
@@ -175,10 +177,7 @@ class ProvenFlows:
                         return
 
     def close(self) -> None:
-        """Close the file."""
-        self._close()
-
-    def _close(self) -> None:
+        """Close the file; a second time does nothing."""
         if self._database is not None:
             self._database.close()
             self._database = None

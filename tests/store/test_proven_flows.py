@@ -166,7 +166,10 @@ async def test_a_file_of_another_version_is_put_aside(tmp_path: Path) -> None:
     assert Run(tmp_path).of(phone(1)) is Standing.REGISTERED
 
 
-@pytest.mark.parametrize("row", [("phones", "192.0.2.1", "port", 1), ("phones", "192.0.2.1", 5001, "account")])
+@pytest.mark.parametrize(
+    "row",
+    [("phones", "192.0.2.1", "port", 1), ("phones", "192.0.2.1", 65536, 1), ("phones", "192.0.2.1", 5001, "account")],
+)
 async def test_a_row_that_is_no_flow_breaks_the_file_and_not_the_edge(tmp_path: Path, row: tuple[object, ...]) -> None:
     await registered(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
