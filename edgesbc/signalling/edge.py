@@ -176,11 +176,6 @@ class Edge:
         return self._invites.draining
 
     @property
-    def reconnect_wait(self) -> float:
-        """For how many seconds messages wait for a new connection of a registered device."""
-        return self._device_flows.wait
-
-    @property
     def lag(self) -> float:
         """By how many seconds the event loop is late, smoothed."""
         return self._admission.lag

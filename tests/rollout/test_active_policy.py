@@ -55,11 +55,11 @@ async def test_a_policy_that_would_leave_a_set_without_members_is_refused(tmp_pa
 
 async def test_the_wait_for_new_connections_is_that_of_the_policy_in_force(tmp_path: Path) -> None:
     async with running(tmp_path, policy_text(tmp_path, [ONE])) as app:
-        assert app.edge.reconnect_wait == 10.0
+        assert app.edge.parts.device_flows.wait == 10.0
         text = policy_text(tmp_path, [ONE], more="[registrations]\nreconnect_wait = 3\n")
         policy = parse_policy(text, str(tmp_path / "policy.toml"))
         assert app.active.adopt(app.active.assemble(policy)) == []
-        assert app.edge.reconnect_wait == 3.0
+        assert app.edge.parts.device_flows.wait == 3.0
 
 
 @pytest.mark.parametrize("part", ["Pipeline", "routing_of", "header_rules_of"])
