@@ -33,10 +33,16 @@ _REASONS_OF_EDGE = {
 }
 
 
+def _transport_parameter(listener: Listener) -> str:
+    """What a URI of the edge says of the transport of a listener (RFC 7118 section 5.2: ``ws`` for WSS too)."""
+    if listener.transport is Transport.UDP:
+        return ""
+    return ";transport=ws" if listener.transport is Transport.WSS else f";transport={listener.transport.value}"
+
+
 def _own_uri(listener: Listener, end: str) -> re.Pattern[str]:
-    secure = "ws" if listener.transport is Transport.WSS else listener.transport.value
-    transport = "" if listener.transport is Transport.UDP else f";transport={secure}"
-    return re.compile(rf"<sip:[A-Za-z0-9_-]{{48,}}@{re.escape(listener.host)}:{listener.port}{transport}{end}>")
+    own = rf"{re.escape(listener.host)}:{listener.port}{_transport_parameter(listener)}{end}"
+    return re.compile(rf"<sip:[A-Za-z0-9_-]{{48,}}@{own}>")
 
 
 _CONTACTS = {listener.id: _own_uri(listener, "").fullmatch for listener in LISTENERS}
@@ -118,7 +124,8 @@ class OutputOracle:
             return ("Record-Route", value) in self._fields[zone]
         if name == "Contact":
             registers = method == "REGISTER" and ("Contact", value) in self._fields[zone.other]
-            probes = _is_health_check(request) and value == f"<{request.from_.uri_text}>"
+            own = f"<{request.from_.uri_text}{_transport_parameter(listener)}>"
+            probes = _is_health_check(request) and value == own
             return registers or probes or _CONTACTS[listener.id](value) is not None
         if name == "Path":
             return method == "REGISTER" and _PATHS[listener.id](value) is not None

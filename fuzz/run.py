@@ -30,6 +30,9 @@ _INPUT_SECONDS = 5
 """Seconds that one input may take; one that takes longer is a finding."""
 _MEMORY_MIB = 1024
 """MiB that the process of a target may use."""
+_FINDING_LINES = 40
+"""Lines of a log that are printed for a finding, each cut to ``_FINDING_COLUMNS``."""
+_FINDING_COLUMNS = 4000
 
 
 class Bounds(NamedTuple):
@@ -84,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes = []
         for outcome in pool.map(one, targets):
             print(_line(outcome, guided), flush=True)
+            if not outcome.passed:
+                print(_finding(outcome.log), flush=True)
             outcomes.append(outcome)
     total = sum(outcome.executions for outcome in outcomes)
     broken = [outcome.target for outcome in outcomes if not outcome.passed]
@@ -143,6 +148,13 @@ def _guided(target: str, bounds: Bounds, artifacts: Path, scratch: Path, grown: 
 
 def _escaped(piece: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in piece)
+
+
+def _finding(log: Path) -> str:
+    """The end of a log, without libFuzzer's lists: a machine that runs the tests may keep no files."""
+    of_fuzzer = ("#", "stat::", "0x")
+    lines = [line for line in log.read_text(errors="replace").splitlines() if not line.startswith(of_fuzzer)]
+    return "\n".join(f"    {line[:_FINDING_COLUMNS]}" for line in lines[-_FINDING_LINES:])
 
 
 def _line(outcome: Outcome, guided: bool) -> str:

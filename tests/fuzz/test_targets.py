@@ -95,6 +95,7 @@ def test_a_run_fails_if_a_target_cannot_start(
     printed = capfd.readouterr().out
     assert "absent: 0 executions" in printed
     assert printed.endswith("0 executions, broken: absent\n")
+    assert "No module named 'fuzz.absent'" in printed, "the end of the log is printed too"
     assert "fuzz.absent" in (tmp_path / "absent.log").read_text()
 
 
