@@ -21,6 +21,7 @@ from edgesbc.media.commands import (
     MediaTimeout,
     Offer,
     Refresh,
+    Restore,
     Rollback,
 )
 from edgesbc.media.session_table import SessionTable
@@ -249,7 +250,7 @@ class FuzzEnvironment:
     def _ask_media(self, effect: Media) -> None:
         command = effect.command
         reply = self.table.receive(command, self.now)
-        if reply is None or isinstance(command, Delete | Acknowledge | Establish | Refresh | Rollback):
+        if reply is None or isinstance(command, Delete | Acknowledge | Establish | Refresh | Rollback | Restore):
             return
         if isinstance(command, Offer):
             self._offered_from[command.session_id, command.offerer] = command.offerer_zone

@@ -68,12 +68,13 @@ class RecordedPorts:
         self.open_pairs: list[RecordedPair] = []
         self.opened = 0
 
-    def open(self, interface: MediaInterface) -> RecordedPair:
+    def open(self, interface: MediaInterface, port: int = 0) -> RecordedPair:
         taken = {pair.port for pair in self.open_pairs if pair.interface == interface}
-        port = next((port for port in range(*PORTS, 2) if port not in taken), None)
-        if port is None:
+        wanted = (port,) if port else range(*PORTS, 2)
+        free = next((port for port in wanted if port not in taken), None)
+        if free is None:
             raise NoPorts("no port is free")
-        self.open_pairs.append(RecordedPair(self, interface, port))
+        self.open_pairs.append(RecordedPair(self, interface, free))
         self.opened += 1
         return self.open_pairs[-1]
 

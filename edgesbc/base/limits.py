@@ -338,6 +338,12 @@ MEDIA_PORT_REST_SECONDS: Final = 10.0
 """How long a closed port rests while others are free, so that late packets of one call do not reach the next."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
+MEDIA_LINK_FIELD_BYTES: Final = MESSAGE_BYTES
+"""Longest field of a message between signalling and the media plane: a description or tag is part of a SIP message."""
+MEDIA_LINK_BYTES: Final = 262_144
+"""Longest such message: a session with two offers and two answers of 32 KiB each, and their tags."""
+MEDIA_LINK_ITEMS: Final = 1_024
+"""Addresses in one message about the private side, of at most 48 bytes each; more take several."""
 
 # --- Screening and kernel filters -----------------------------------------------------------------------
 

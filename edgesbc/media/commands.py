@@ -25,6 +25,8 @@ __all__ = [
     "MediaTimeout",
     "Offer",
     "Refresh",
+    "RelayLayout",
+    "Restore",
     "Rollback",
 ]
 
@@ -122,6 +124,8 @@ class Establish:
 
     session_id: str
     tag: str
+    record: bytes = b""
+    """What signalling wants to know of the call after a restart of its own; the media plane does not read it."""
 
 
 @attrs.frozen
@@ -132,7 +136,29 @@ class Refresh:
     tag: str
 
 
-MediaCommand = Offer | Answer | Establish | Rollback | Acknowledge | Refresh | Delete
+@attrs.frozen
+class RelayLayout:
+    """Where the relay is for one exchange of offer and answer. The first of each two faces the offerer."""
+
+    addresses: tuple[str, str]
+    """The literal addresses that its ports are bound to."""
+    ports: tuple[tuple[int, int], ...] = ()
+    """The RTP ports of each media section; 0: it has none."""
+
+
+@attrs.frozen
+class Restore:
+    """An offer, and its answer if it has one, that a media plane which has ended had carried out: they are carried out
+    on the ports of then. The reply is a :class:`MediaReply` to the answer, or to the offer without one, or a
+    :class:`MediaError`; then nothing of it was carried out."""
+
+    offer: Offer
+    layout: RelayLayout
+    """That of the last reply."""
+    answer: Answer | None = None
+
+
+MediaCommand = Offer | Answer | Restore | Establish | Rollback | Acknowledge | Refresh | Delete
 
 
 @attrs.frozen
@@ -141,6 +167,8 @@ class MediaReply:
 
     sdp: bytes
     """The description for the other side, with the relay's addresses."""
+    layout: RelayLayout = RelayLayout(("", ""))
+    """For :class:`Restore`."""
 
 
 @attrs.frozen

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from edgesbc.base.address import Zone, family_of
 from edgesbc.base.errors import WireError
-from edgesbc.media.commands import Offer
+from edgesbc.media.commands import Offer, RelayLayout
 from edgesbc.media.latch import FAMILY_NAMES, MediaInterface
 from edgesbc.media.session import SideInterfaces
 from edgesbc.media.targets import described_family
 from edgesbc.sdp.session import SessionDescription
 
-__all__ = ["interfaces_for_offer"]
+__all__ = ["interfaces_for_offer", "interfaces_of_layout"]
 
 
 def interfaces_for_offer(
@@ -42,6 +42,22 @@ def interfaces_for_offer(
     wanted = offer.answerer_family or facing_offerer.family
     facing_answerer = _kept(other, current, 1 - offerer) or _of_family(other, wanted) or other[0]
     return (facing_offerer, facing_answerer) if offerer == 0 else (facing_answerer, facing_offerer)
+
+
+def interfaces_of_layout(
+    interfaces: Mapping[Zone, Sequence[MediaInterface]], chosen: SideInterfaces, layout: RelayLayout, offerer: int
+) -> SideInterfaces:
+    """The interfaces with the addresses of ``layout``, in the zones of ``chosen``. Raises :class:`WireError` with 488
+    where there are none."""
+    first, second = layout.addresses if offerer == 0 else (layout.addresses[1], layout.addresses[0])
+    return _bound_to(interfaces[chosen[0].zone], first), _bound_to(interfaces[chosen[1].zone], second)
+
+
+def _bound_to(of_zone: Sequence[MediaInterface], address: str) -> MediaInterface:
+    for interface in of_zone:
+        if interface.address == address:
+            return interface
+    raise WireError(f"the relay has no interface with the address {address} on that side", 488)
 
 
 def _kept(of_zone: Sequence[MediaInterface], current: SideInterfaces | None, side: int) -> MediaInterface | None:

@@ -48,6 +48,18 @@ class PortPool:
         free[index], free[-1] = free[-1], free[index]
         return free.pop()
 
+    def take_port(self, port: int) -> bool:
+        """Take the even port ``port``, whether it rests or not; False if it is in use, or not of the range."""
+        for index, free in enumerate(self._free):
+            if free == port:
+                del self._free[index]
+                return True
+        for entry in self._resting:
+            if entry[1] == port:
+                self._resting.remove(entry)
+                return True
+        return False
+
     def give_back(self, port: int, now: float) -> None:
         """Return a port that was taken; it rests before it is taken again, if others are free."""
         self._resting.append((now + self._rest, port))

@@ -105,16 +105,23 @@ class Relay:
         """Packets received from peers since the start."""
         return self._closed_packets + sum(channel.packets for channel in self._channels.values())
 
-    def open(self, interface: MediaInterface) -> PortPair:
-        """Bind a pair of ports on that interface. Raises :class:`NoPorts`."""
+    def open(self, interface: MediaInterface, port: int = 0) -> PortPair:
+        """Bind a pair of ports on that interface, with the RTP port ``port`` unless that is 0. Raises
+        :class:`NoPorts`."""
         if self._epoll.closed:
             raise NoPorts("the media plane is shut down")
         zone = interface.zone
         pool = self._pools[interface.address]
-        for _ in range(limits.MEDIA_PORT_TRIES):
-            port = pool.take(self._clock())
-            if port is None:
-                raise NoPorts(f"no media port is free on the {zone} side")
+        wanted = port
+        for _ in range(1 if wanted else limits.MEDIA_PORT_TRIES):
+            if wanted:
+                if not pool.take_port(wanted):
+                    raise NoPorts(f"the media port {wanted} of the {zone} side is in use or not of the range")
+            else:
+                taken = pool.take(self._clock())
+                if taken is None:
+                    raise NoPorts(f"no media port is free on the {zone} side")
+                port = taken
             try:
                 rtp = _bind(interface.address, port)
             except OSError as error:

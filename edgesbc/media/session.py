@@ -65,8 +65,8 @@ class MediaPorts(Protocol):
 class PortSource(Protocol):
     """Opens pairs of ports."""
 
-    def open(self, interface: MediaInterface) -> MediaPorts:
-        """Bind a pair on that interface. Raises :class:`NoPorts`."""
+    def open(self, interface: MediaInterface, port: int = 0) -> MediaPorts:
+        """Bind a pair on that interface, with the RTP port ``port`` unless that is 0. Raises :class:`NoPorts`."""
 
     def holds(self, address: Source) -> bool:
         """Whether an open port of the relay has this address: media must not loop between ports of the relay."""

@@ -22,9 +22,11 @@ from edgesbc.media.commands import (
     MediaTimeout,
     Offer,
     Refresh,
+    RelayLayout,
+    Restore,
     Rollback,
 )
-from edgesbc.media.families import interfaces_for_offer
+from edgesbc.media.families import interfaces_for_offer, interfaces_of_layout
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.port_reserve import PortReserve
 from edgesbc.media.session import (
@@ -100,8 +102,8 @@ class SessionTable:
         return (session for sessions in self._sessions.values() for session in sessions)
 
     def receive(self, command: MediaCommand, now: float) -> MediaReply | MediaError | None:
-        """Carry out one command; None is the reply to any but an :class:`Offer` and an :class:`Answer`. Raises nothing
-        for what is in it.
+        """Carry out one command; None is the reply to any but an :class:`Offer`, an :class:`Answer` and a
+        :class:`Restore`. Raises nothing for what is in it.
 
         A refused command leaves ports and sessions as they were.
         """
@@ -110,6 +112,8 @@ class SessionTable:
                 return self._offer(command, now)
             if isinstance(command, Answer):
                 return self._answer(command, now)
+            if isinstance(command, Restore):
+                return self._restore(command, now)
         except WireError as error:
             return MediaError(error.status_hint, error.reason)
         except NoPorts as error:
@@ -175,15 +179,20 @@ class SessionTable:
 
     # --- offer and answer -----------------------------------------------------------------------------
 
-    def _offer(self, offer: Offer, now: float) -> MediaReply:
+    def _offer(self, offer: Offer, now: float, layout: RelayLayout | None = None) -> MediaReply:
+        """``layout`` is that of a session which is restored."""
         _check_names(offer)
         description = parse_session(offer.sdp)
         session, offerer, known = self._session_for_offer(offer, now)
         interfaces = interfaces_for_offer(self._interfaces, offer, description, offerer, session.current.interfaces)
+        if layout is not None:
+            interfaces = interfaces_of_layout(self._interfaces, interfaces, layout, offerer)
         targets = self._targets(description, interfaces[offerer], offer)
         if not any(targets):
             raise WireError("the offer has no section that can be relayed", 488)
-        streams = self._open_streams(session, [pair is not None for pair in targets], interfaces, offer.reserved)
+        wanted = [pair is not None for pair in targets]
+        ports = None if layout is None else [pair if offerer == 0 else (pair[1], pair[0]) for pair in layout.ports]
+        streams = self._open_streams(session, wanted, interfaces, offer.reserved, ports)
         side = SessionSide(offer.offerer, offer.offerer_zone, description, targets)
         mux = [media.attribute("rtcp-mux") is not None for media in description.media]
         session.offer(PendingOffer(offerer, side, interfaces, streams, mux))
@@ -191,7 +200,7 @@ class SessionTable:
         if not known:
             self._add(session)
         self._touch(session, now)
-        return _reply(description, interfaces, 1 - offerer, streams, mux)
+        return _reply(description, interfaces, offerer, 1 - offerer, streams, mux)
 
     def _answer(self, answer: Answer, now: float) -> MediaReply:
         _check_names(answer)
@@ -222,7 +231,24 @@ class SessionTable:
         self._reserve.count(session)
         self._touch(session, now)
         state = session.current
-        return _reply(description, interfaces, offerer, state.streams, state.mux)
+        return _reply(description, interfaces, offerer, offerer, state.streams, state.mux)
+
+    def _restore(self, command: Restore, now: float) -> MediaReply:
+        offer, answer = command.offer, command.answer
+        known = bool(
+            self._find_all(offer.session_id, offer.offerer) or self._find_all(offer.session_id, offer.answerer)
+        )
+        reply = self._offer(attrs.evolve(offer, reserved=True), now, command.layout)
+        if answer is None:
+            return reply
+        try:
+            return self._answer(answer, now)
+        except WireError:
+            if known:
+                self._roll_back(Rollback(offer.session_id, offer.offerer))
+            else:
+                self.receive(Delete(offer.session_id, offer.offerer), now)
+            raise
 
     def _roll_back(self, command: Rollback) -> None:
         for session in self._sessions.get(command.session_id, ()):
@@ -302,10 +328,16 @@ class SessionTable:
         return [pair and (_limited(pair[0], source), _limited(pair[1], source)) for pair in targets]
 
     def _open_streams(
-        self, session: MediaSession, wanted: list[bool], interfaces: SideInterfaces, reserved: bool
+        self,
+        session: MediaSession,
+        wanted: list[bool],
+        interfaces: SideInterfaces,
+        reserved: bool,
+        ports: Sequence[tuple[int, int]] | None,
     ) -> list[MediaStream | None]:
         """A stream on these interfaces for each wanted section; all or nothing. Those that the session has are used
-        again, and none of them is closed.
+        again, and none of them is closed. ``ports`` has the RTP ports of each section that face side 0 and side 1; 0:
+        any.
 
         Raises :class:`NoPorts` where there would be more than before, ``reserved`` is False and those that are left
         are kept for trunks.
@@ -320,8 +352,9 @@ class SessionTable:
         try:
             for index, want in enumerate(wanted):
                 if want and streams[index] is None:
-                    opened.append(self._ports.open(interfaces[0]))
-                    opened.append(self._ports.open(interfaces[1]))
+                    known = (0, 0) if ports is None or index >= len(ports) else ports[index]
+                    opened.append(self._ports.open(interfaces[0], known[0]))
+                    opened.append(self._ports.open(interfaces[1], known[1]))
                     streams[index] = MediaStream((opened[-2], opened[-1]), interfaces)
         except NoPorts:
             for pair in opened:
@@ -333,6 +366,7 @@ class SessionTable:
 def _reply(
     description: SessionDescription,
     interfaces: SideInterfaces,
+    offerer: int,
     receiver: int,
     streams: list[MediaStream | None],
     mux: list[bool],
@@ -344,7 +378,14 @@ def _reply(
         else RelayAddress(0)
         for stream, shared, media in zip(streams, mux, description.media, strict=True)
     ]
-    return MediaReply(rewrite_session(description, interfaces[receiver].advertise, addresses).serialise())
+    layout = RelayLayout(
+        (interfaces[offerer].address, interfaces[1 - offerer].address),
+        tuple(
+            (0, 0) if stream is None else (stream.pairs[offerer].port, stream.pairs[1 - offerer].port)
+            for stream in streams
+        ),
+    )
+    return MediaReply(rewrite_session(description, interfaces[receiver].advertise, addresses).serialise(), layout)
 
 
 def _offerer_of(session: MediaSession) -> str | None:

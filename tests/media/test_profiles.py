@@ -39,10 +39,10 @@ class _Ports:
     def __init__(self) -> None:
         self.pool = PortPool(30000, 30999, random.Random(7).random)
 
-    def open(self, interface: MediaInterface) -> _Pair:
-        port = self.pool.take(0.0)
-        assert port is not None
-        return _Pair(port)
+    def open(self, interface: MediaInterface, port: int = 0) -> _Pair:
+        taken = self.pool.take(0.0)
+        assert taken is not None
+        return _Pair(taken)
 
     def holds(self, address: Source) -> bool:
         return False

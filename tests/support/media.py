@@ -87,11 +87,16 @@ class RecordedPorts:
         self.pools = {zone: PortPool(30000, last, random.Random(7).random) for zone in Zone}
         self.open_pairs: dict[tuple[Zone, int], RecordedPair] = {}
 
-    def open(self, interface: MediaInterface) -> RecordedPair:
+    def open(self, interface: MediaInterface, port: int = 0) -> RecordedPair:
         zone = interface.zone
-        port = self.pools[zone].take(0.0)
-        if port is None:
-            raise NoPorts("no port is free")
+        if port:
+            if not self.pools[zone].take_port(port):
+                raise NoPorts("the port is not free")
+        else:
+            taken = self.pools[zone].take(0.0)
+            if taken is None:
+                raise NoPorts("no port is free")
+            port = taken
         pair = self.open_pairs[zone, port] = RecordedPair(self, interface, port)
         return pair
 

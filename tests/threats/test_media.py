@@ -348,7 +348,7 @@ class TargetRecorder:
         assert isinstance(table.receive(from_core, 0.0), MediaReply)
         return table
 
-    def open(self, interface):
+    def open(self, interface, port=0):
         return RecordedPair(self.targets if interface.zone is Zone.PUBLIC else [])
 
     def holds(self, address):
