@@ -71,11 +71,11 @@ peers:             ## the real SIP programs, databases, browser and compiler of 
 	bash tests/interop/install-peers
 
 # What fails in the tests does not keep the fuzzing from running.
-test: lint peers   ## everything: lint, all tests, and twenty seconds of every fuzz target from a fixed seed
+test: lint peers   ## everything: lint, all tests, and every fuzz target for about twenty seconds, with the same inputs each time
 	status=0; \
 	$(PYTEST) -m "not alone" || status=1; \
 	$(BIN)/pytest -m alone || status=1; \
-	$(BIN)/python -m fuzz.run --seconds 20 --seed 1 || status=1; \
+	$(BIN)/python -m fuzz.run --seconds 20 --repeatable --seed 1 || status=1; \
 	exit $$status
 
 slow: $(STAMP) compiled ## what make test leaves out: the tests of the packages without I/O once more, as machine code

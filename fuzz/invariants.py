@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from edgesbc.base.address import Flow, FlowKey, Zone, host_port
+from edgesbc.base.reasons import Reason
 from edgesbc.screen.bans import Ban
 from edgesbc.screen.standing import Standing
-from edgesbc.signalling.effects import Close, Effect, Media, Open, Send
+from edgesbc.signalling.effects import Close, Effect, Media, Open, Record, Send
 from edgesbc.signalling.tokens import SHORTEST_TOKEN
 from edgesbc.sip.machines import TransactionState
 from edgesbc.sip.message import Request, Response
@@ -50,6 +51,7 @@ class Invariants:
         self._by_tag: dict[tuple[str, str], list[_SentRequest]] = {}  # several if destinations chose the same tag
         self._credit: dict[str, float] = {}  # bytes that may be sent to an unproven source, by address
         self._step = Step(environment.edge, None, b"")
+        self._moved: set[tuple[str, str, str]] = set()  # Call-ID, and listener and peer of its device's new connection
         self._bans: set[int] = set()  # of streams, by object identity: a ban that is set again is a new one
 
     # --- inputs ------------------------------------------------------------------------------------------
@@ -62,6 +64,8 @@ class Invariants:
         self._reachability.close(flow)
         self._answers.lost(flow)
         for sent in self._requests.values():
+            if (sent.request.call_id, flow.listener.name, str(flow.peer)) in self._moved:
+                sent.ended_by_response = True  # its device had moved to that connection
             if sent.flow == flow:
                 sent.ended_by_response = True
                 sent.may_go_again = not (sent.has_response or sent.sent_again)
@@ -93,6 +97,9 @@ class Invariants:
                 self._reachability.check_open(effect.flow)
             elif isinstance(effect, Send):
                 self._check_send(effect.flow, effect.data, now)
+            elif isinstance(effect, Record) and effect.decision.reason is Reason.FLOW_MOVED:
+                decision = effect.decision
+                self._moved.add((decision.call_id, decision.listener, decision.source))
         self._check_closed({effect.flow for effect in effects if isinstance(effect, Close)}, now)
         self._check_amount(step, sends, now)
         if effects or step.flow is not None:

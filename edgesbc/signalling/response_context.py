@@ -174,8 +174,10 @@ class ResponseContext:
 
     def _is_repeated(self, response: Response) -> bool:
         """Whether the sender has had a 2xx of the same dialog: another one that cannot be used must not end that."""
+        if not self.server.answered:
+            return False
         setup = self._setup
-        return self.server.answered and (setup is None or setup.call.has_fork(response.to_tag))
+        return setup.call.has_fork(response.to_tag) if setup is not None else response.to_tag == self._answer_tag
 
     def _may_forward(self, response: Response) -> bool:
         """Whether an answer may still go to the sender. One whose address may be forged gets the 2xx of one peer only

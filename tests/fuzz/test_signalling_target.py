@@ -115,6 +115,7 @@ def summary_of(name: str) -> tuple[set[str], dict[str, int], dict[tuple[str, ...
         ("time", "408 CANCEL INVITE BYE 503", {"answered": 1, "timeout": 1}),
         ("health", "OPTIONS INVITE", {"answered": 1}),
         ("health-by-tcp", "OPTIONS", {}),
+        ("second-answer-unusable", "INVITE 200 ACK BYE", {"answered": 1}),
         ("third-party-addresses", "INVITE ACK 200 486 BYE", {"answered": 2}),
         ("asserted-identity", "INVITE 183 200 ACK BYE 486", {"answered": 2, "refused": 1}),
         ("malformed-and-unusual", "400 404 405 416 INVITE NOTIFY SUBSCRIBE MESSAGE", {"answered": 1}),

@@ -87,6 +87,14 @@ def test_a_run_prints_its_executions(option: str, tmp_path: Path, capfd: pytest.
     assert re.search(r"^4\d\d executions, nothing found$", printed, re.M)
 
 
+def test_a_repeatable_run_counts_executions_instead_of_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["rtp", "--plain", "--repeatable", "--seconds=0.1", "--seed=5", f"--findings={tmp_path}"]
+    assert [run.main(arguments), run.main(arguments)] == [0, 0]
+    first, second = re.findall(r"^(\d+) executions, nothing found$", capfd.readouterr().out, re.M)
+    assert first == second
+    assert int(first) >= run.EXECUTIONS["rtp"] * 0.1
+
+
 def test_a_run_fails_if_a_target_cannot_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -256,3 +256,21 @@ def test_a_second_2xx_to_a_re_invite_of_an_unproven_caller_is_acknowledged() -> 
     for messages in kinds[2:]:
         assert messages == [(Zone.CORE, "ACK")]
     assert kinds[0] == [(Zone.PUBLIC, "INVITE")]
+
+
+def test_a_second_2xx_to_a_re_invite_that_cannot_be_used_is_acknowledged() -> None:
+    edge = EdgeHarness(anchor=True)
+    edge.receive(CALLER, invite(body=OFFER))
+    ((_, invited),) = edge.reply(OFFER)
+    edge.receive(PBX, respond(invited, 200).replace(b";tag=bob", b""))
+    edge.media.clear()
+    edge.receive(CALLER, invite(branch="z9hG4bKagain", cseq=2, body=OFFER))
+    ((_, again),) = edge.reply(OFFER)
+    edge.receive(PBX, respond(again, 200, tag="one", body=OFFER))
+    ((to, answer),) = edge.reply(OFFER)
+    assert to == CALLER
+    assert answer.to_tag == "one"
+    edge.receive(PBX, respond(again, 200, tag="two", body=OFFER.replace(b"4000", b"-1")))
+    ((to, acknowledged),) = edge.reply(None)
+    assert to == PBX
+    assert (acknowledged.cseq_method, acknowledged.to_tag) == ("ACK", "two")
