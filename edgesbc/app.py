@@ -193,7 +193,7 @@ class App:
                 media.counts,
             )
 
-    def _media_command(self, command: MediaCommand) -> MediaReply | MediaError | None:
+    def _media_command(self, cookie: int, command: MediaCommand) -> MediaReply | MediaError | None:
         if self.media is None:
             return MediaError(Reason.NO_MEDIA.status, "no media plane")
         return self.media.carry_out(command)

@@ -411,6 +411,11 @@ class Standings:
         """Whether the policy lists ``host`` as the address of a trunk, whatever the port is."""
         return host in self._trunk_hosts or host in self._by_address or self._by_prefix.get(host) is not None
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The addresses and prefixes for which :meth:`lists` is True."""
+        return tuple(listed.host if isinstance(listed, Source) else str(listed) for listed, _ in self._listed)
+
     def registered_within(self, prefix: str) -> bool:
         """Whether a registered connection comes from ``prefix``, an address or a prefix that can be banned."""
         return prefix in self._streams_within

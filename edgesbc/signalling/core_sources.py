@@ -98,6 +98,16 @@ class CoreSources:
         """
         return host in self._hosts or host in self._allowed or host in self._current_members()
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The addresses for which :meth:`is_inside` is True, besides those in prefixes."""
+        return self._hosts | self._current_members()
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The prefixes that the policy allows on the private side."""
+        return self._rules.allow
+
     def hides(self, host: str) -> bool:
         """Whether ``host`` is of no use outside: an address of the private side, any private address, or the name of a
         destination. It is asked for URIs that the private side names to public peers."""

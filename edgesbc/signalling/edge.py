@@ -3,8 +3,9 @@
 The contract of the loop, which ``tests/signalling/test_loop_contract.py`` checks line by line:
 
 1. Input is ``receive`` (a message), ``stream_broken``, ``stream_worked``, ``flow_opened``, ``flow_connected`` and
-   ``flow_closed``, ``request_not_sent``, ``unreachable``, ``resolved``, ``media_replied`` and ``media_event``, and the
-   time: ``expire``. Each takes ``now``, the seconds of a monotonic clock, which never goes back between calls.
+   ``flow_closed``, ``request_not_sent``, ``unreachable``, ``resolved``, ``media_replied`` and ``media_event``,
+   ``adopt_sessions``, and the time: ``expire``. Most take ``now``, the seconds of a monotonic clock,
+   which never goes back between calls.
 2. Output is the list of effects that the method returns, in the order in which the shell carries them out. A method
    returns all effects of its input; nothing is left for the next call.
 3. ``deadline`` says when ``expire`` is next to be called, or None: never. It changes with each input. ``expire`` may
@@ -29,6 +30,8 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.media.commands import MediaError, MediaReply, MediaSilence, MediaTimeout
+from edgesbc.media.link_messages import PrivateSide
+from edgesbc.media.session_journal import SessionCopy
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.shadow_policy import ShadowPolicy, VerdictCallback, VerdictObserver
@@ -63,8 +66,8 @@ class Edge:
     """
 
     __slots__ = (
-        "_admission", "_calls", "_deadlines", "_device_flows", "_effects", "_invites", "_last_lateness", "_live",
-        "_probes", "_received", "_responder", "_screener", "_transactions", "counters", "parts",
+        "_admission", "_adoptions", "_calls", "_deadlines", "_device_flows", "_effects", "_invites", "_last_lateness",
+        "_live", "_probes", "_received", "_responder", "_screener", "_transactions", "counters", "parts",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +105,7 @@ class Edge:
         self._screener = parts.screener
         self._transactions = parts.transactions
         self._last_lateness = 0.0
+        self._adoptions = 0
         self.counters = EdgeCounters(
             parts.responder.responses,
             parts.statistics.outcomes,
@@ -154,6 +158,22 @@ class Edge:
         A server that the policy also lists as a trunk is a peer on the public side as well.
         """
         return self.parts.core_sources.is_inside(host) and not self._live.standings.lists(host)
+
+    @property
+    def private_side(self) -> PrivateSide:
+        """The addresses for which :meth:`is_inside` is True, for a media plane in a process of its own."""
+        sources = self.parts.core_sources
+        return PrivateSide(tuple(sources.hosts), sources.allowed, self._live.standings.listed)
+
+    @property
+    def private_side_version(self) -> tuple[int, int]:
+        """Changes whenever :attr:`private_side` does."""
+        return self.parts.dispatcher.members_version, self._adoptions
+
+    @property
+    def adopted_calls(self) -> int:
+        """Calls of an earlier run of signalling whose media goes on."""
+        return len(self.parts.adopted)
 
     @property
     def connections(self) -> int:
@@ -326,6 +346,8 @@ class Edge:
         """A media session ended because no packet came for too long: so does its call. Or one side of it has fallen
         silent, which is recorded."""
         call = self._calls.of_media(event.session_id)
+        if call is None and isinstance(event, MediaTimeout):
+            self.parts.adopted.forget(event.session_id)
         if call is not None and call.state is CallState.ESTABLISHED:
             if isinstance(event, MediaSilence):
                 flow, detail = silent_side(call, event)
@@ -335,6 +357,12 @@ class Edge:
                 self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now, detail, flow)
             else:
                 self._calls.hang_up(call, Reason.MEDIA_TIMEOUT, now)
+        return self._effects.take()
+
+    def adopt_sessions(self, copies: Iterable[SessionCopy]) -> list[Effect]:
+        """Take over the media sessions of an earlier run of signalling. Those of answered calls go on until a BYE that
+        is sent on by its token; the others end."""
+        self.parts.adopted.adopt(copies)
         return self._effects.take()
 
     # --- time --------------------------------------------------------------------------------------------
@@ -375,6 +403,7 @@ class Edge:
     def end_calls(self, now: float) -> list[Effect]:
         """End every call with a BYE to both sides, and refuse every call that is being set up."""
         self._calls.end_all(Reason.DRAINING, now)
+        self.parts.adopted.end_all()
         return self._effects.take()
 
     def adopt(
@@ -388,6 +417,7 @@ class Edge:
         """Judge and route by a new policy from the next message on, and wait by its rules for new connections of
         devices whose connection closes from now on. None: the rules are those from before."""
         self.parts.open_connections.note_trunks()
+        self._adoptions += 1
         if registrations is not None:
             self._device_flows.wait = registrations.reconnect_wait
             self.parts.keep_alives.settings = registrations.keep_alive

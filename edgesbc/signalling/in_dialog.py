@@ -13,6 +13,7 @@ from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
+from edgesbc.signalling.adopted_calls import AdoptedCall, AdoptedCalls
 from edgesbc.signalling.bodies import crossing_body, has_sdp
 from edgesbc.signalling.call import Call, Leg, learn_target
 from edgesbc.signalling.calls import Calls
@@ -40,10 +41,11 @@ _AFTER_FIRST_FORM = frozenset({"ACK", "BYE"})
 class InDialogRequests:
     """The path of a request whose To has a tag, and that of the ACK of a 2xx."""
 
-    __slots__ = ("_calls", "_parts", "_screener")
+    __slots__ = ("_adopted", "_calls", "_parts", "_screener")
 
-    def __init__(self, parts: ContextParts, calls: Calls, screener: Screener) -> None:
+    def __init__(self, parts: ContextParts, calls: Calls, adopted: AdoptedCalls, screener: Screener) -> None:
         self._parts = parts
+        self._adopted = adopted
         self._calls = calls
         self._screener = screener
 
@@ -65,6 +67,11 @@ class InDialogRequests:
                 parts.media.refresh(call, request.from_tag)
             if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
                 on_completed = partial(self._on_bye_completed, call, request)
+        elif (adopted := self._adopted.find(request)) is not None:
+            if request.method == "BYE":
+                on_completed = partial(self._on_adopted_bye_completed, adopted)
+            elif request.method == "UPDATE":
+                self._adopted.refresh(adopted, request.from_tag)
         peers = DialogPeers(parts.tokens, parts.named_peers, server, call)
         standing = incoming.subject.standing
         ResponseContext(parts, server, SingleTarget(hop), peers, standing, call, on_completed=on_completed).start(now)
@@ -217,6 +224,11 @@ class InDialogRequests:
         challenge, after which the BYE is repeated."""
         if status not in (401, 407):
             self._end_call(call, bye, now)
+
+    def _on_adopted_bye_completed(self, call: AdoptedCall, status: int, now: float) -> None:
+        """The same for a call of an earlier run."""
+        if status not in (401, 407):
+            self._adopted.end(call)
 
     def _end_call(self, call: Call, bye: Request, now: float) -> None:
         """End the call that ``bye`` hangs up, unless another fork goes on.

@@ -23,6 +23,7 @@ from edgesbc.media.commands import (
     Rollback,
 )
 from edgesbc.screen.standing import Standing
+from edgesbc.signalling.adopted_calls import record_of
 from edgesbc.signalling.call import Call, CallState
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Media
@@ -152,7 +153,7 @@ class MediaClient:
         """The call is answered."""
         if call.anchored:
             self._cookie += 1
-            self._effects.emit(Media(self._cookie, Establish(call.media_id, call.caller.tag)))
+            self._effects.emit(Media(self._cookie, Establish(call.media_id, call.caller.tag, record_of(call))))
 
     def refresh(self, call: Call, tag: str) -> None:
         """A side has refreshed the call without SDP (RFC 4028)."""

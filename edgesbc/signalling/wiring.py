@@ -21,6 +21,7 @@ from edgesbc.base.deadlines import Deadlines, Expiring
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
+from edgesbc.signalling.adopted_calls import AdoptedCalls
 from edgesbc.signalling.branch import Branch, BranchParts
 from edgesbc.signalling.calls import CallLimits, Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
@@ -64,9 +65,9 @@ class CoreParts:
     """
 
     __slots__ = (
-        "admission", "calls", "challenges", "clock", "core_sources", "deadlines", "device_flows", "dispatcher",
-        "effects", "flows", "identifiers", "in_dialog", "invites", "keep_alives", "live", "loops", "media",
-        "open_connections", "others", "probes", "registrations", "responder", "router", "screener", "sealer",
+        "admission", "adopted", "calls", "challenges", "clock", "core_sources", "deadlines", "device_flows",
+        "dispatcher", "effects", "flows", "identifiers", "in_dialog", "invites", "keep_alives", "live", "loops",
+        "media", "open_connections", "others", "probes", "registrations", "responder", "router", "screener", "sealer",
         "statistics", "transactions",
     )  # fmt: skip
 
@@ -137,6 +138,7 @@ class CoreParts:
         media = self.media = MediaClient(effects, deadlines, anchor)
         bounds = CallLimits(max_calls, limits.SET_UP_SECONDS, limits.RING_SECONDS, limits.CALL_SECONDS)
         calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds, flows.epoch)
+        self.adopted = AdoptedCalls(effects)
         live.standings.look_for_secret = FlowSecrets(calls, transactions).find
         self.core_sources = CoreSources(listeners, dispatcher, core)
         screener = self.screener = Screener(
@@ -154,4 +156,4 @@ class CoreParts:
         self.registrations = RegisterRequests(context, self.admission, self.challenges, device_flows, keep_alives)
         self.registrations.contact = registrations.contact
         self.others = OtherRequests(context, self.admission, flows, screener)
-        self.in_dialog = InDialogRequests(context, calls, screener)
+        self.in_dialog = InDialogRequests(context, calls, self.adopted, screener)

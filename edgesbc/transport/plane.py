@@ -36,13 +36,14 @@ from edgesbc.transport.udp import UdpListener
 
 __all__ = ["SignallingPlane"]
 
-CarryOutMedia = Callable[[MediaCommand], MediaReply | MediaError | None]
+CarryOutMedia = Callable[[int, MediaCommand], MediaReply | MediaError | None]
 
 _REFUSALS = {reason.code: reason for reason in (Reason.BANNED, Reason.CONNECTIONS, Reason.HANDSHAKE, Reason.ORIGIN)}
 
 
 class SignallingPlane:
-    """Runs an edge. ``media`` passes a command to the media plane; ``record`` takes decisions; ``containment`` counts
+    """Runs an edge. ``media`` passes a command to the media plane with the cookie of its reply, which it returns, or
+    which comes later by :meth:`media_replied`; ``record`` takes decisions; ``containment`` counts
     and reports internal errors; ``max_connections`` is the number of connections that are accepted at once.
 
     ``certificates`` are the folders of TLS and WSS listeners, by listener name. The plane opens one nursery, in which
@@ -252,6 +253,10 @@ class SignallingPlane:
         """The resolver has new addresses for the host name of destinations."""
         self.carry_out(self._guarded("names", lambda: self.edge.resolved(place, targets, trio.current_time())))
 
+    def media_replied(self, cookie: int, reply: MediaReply | MediaError) -> None:
+        """The media plane has replied to the command with that cookie."""
+        self.carry_out(self._guarded("media", lambda: self.edge.media_replied(cookie, reply, trio.current_time())))
+
     def media_event(self, event: MediaTimeout | MediaSilence) -> None:
         self.carry_out(self._guarded("media event", lambda: self.edge.media_event(event, trio.current_time())))
 
@@ -326,7 +331,7 @@ class SignallingPlane:
         self.carry_out(self._guarded("media", lambda: self._media_replied(effect)))
 
     def _media_replied(self, effect: Media) -> list[Effect]:
-        reply = self._media(effect.command)
+        reply = self._media(effect.cookie, effect.command)
         return [] if reply is None else self.edge.media_replied(effect.cookie, reply, trio.current_time())
 
     def _carry_out_rare(self, effect: Open | Close | Penalise) -> None:

@@ -10,6 +10,7 @@ from edgesbc.media.commands import Establish, MediaSilence, MediaTimeout
 from edgesbc.sip.message import Request
 
 PBX = Flow(CORE, MEMBERS[0])
+RECORD = b'[1, "c1", "alice", "bob"]'
 
 
 def established() -> EdgeHarness:
@@ -18,7 +19,7 @@ def established() -> EdgeHarness:
     ((_, invited),) = edge.reply(OFFER)
     edge.receive(PBX, respond(invited, 200, body=ANSWER))
     edge.reply(OFFER)
-    assert [media.command for media in edge.established] == [Establish(edge.media_id(), "alice")]
+    assert [media.command for media in edge.established] == [Establish(edge.media_id(), "alice", RECORD)]
     return edge
 
 
