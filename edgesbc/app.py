@@ -190,7 +190,7 @@ class App:
                 lambda: media.sessions,
                 lambda: media.ports_in_use,
                 lambda: media.packets,
-                media.counts,
+                lambda: media.counts,
             )
 
     def _media_command(self, cookie: int, command: MediaCommand) -> MediaReply | MediaError | None:

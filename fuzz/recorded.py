@@ -6,7 +6,7 @@ from typing import Final
 
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, build_interfaces
-from edgesbc.media.session import MediaPorts, NoPorts
+from edgesbc.media.session import NoPorts
 
 __all__ = ["CORE", "CORE6", "INTERFACES", "PORTS", "PUBLIC", "PUBLIC6", "RecordedPair", "RecordedPorts"]
 
@@ -30,7 +30,7 @@ class RecordedPair:
         self._packets = 0
         self.interface = interface
         self.rtp = self.rtcp = NO_TARGET
-        self.other: MediaPorts | None = None
+        self.other: RecordedPair | None = None
 
     @property
     def port(self) -> int:
@@ -44,6 +44,10 @@ class RecordedPair:
     def rtp_packets(self) -> int:
         return self._packets // 2
 
+    @property
+    def octets(self) -> int:
+        return 172 * self._packets
+
     def arrive(self, packets: int) -> None:
         """Count packets from the peer."""
         self._packets += packets
@@ -51,10 +55,6 @@ class RecordedPair:
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         assert self in self._ports.open_pairs, "a closed port gets a target"
         self.rtp, self.rtcp = rtp, rtcp
-
-    def join(self, other: MediaPorts) -> None:
-        assert isinstance(other, RecordedPair)
-        self.other, other.other = other, self
 
     def close(self) -> None:
         assert self in self._ports.open_pairs, "a port is closed twice"
@@ -68,7 +68,19 @@ class RecordedPorts:
         self.open_pairs: list[RecordedPair] = []
         self.opened = 0
 
-    def open(self, interface: MediaInterface, port: int = 0) -> RecordedPair:
+    def open(
+        self, interfaces: tuple[MediaInterface, MediaInterface], ports: tuple[int, int] = (0, 0)
+    ) -> tuple[RecordedPair, RecordedPair]:
+        one = self._open(interfaces[0], ports[0])
+        try:
+            two = self._open(interfaces[1], ports[1])
+        except NoPorts:
+            one.close()
+            raise
+        one.other, two.other = two, one
+        return one, two
+
+    def _open(self, interface: MediaInterface, port: int) -> RecordedPair:
         taken = {pair.port for pair in self.open_pairs if pair.interface == interface}
         wanted = (port,) if port else range(*PORTS, 2)
         free = next((port for port in wanted if port not in taken), None)

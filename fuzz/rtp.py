@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
-from edgesbc.base.counts import Counts
-from edgesbc.media.channel import Channel
 from edgesbc.media.latch import NO_TARGET, MediaTarget
+from edgesbc.relay.channel import Channel, PacketBuffer
+from edgesbc.relay.counters import RelayCounters
 
 HOSTS: Final = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 SOURCES: Final = tuple(Source(host, port) for host in HOSTS for port in (4000, 4001, 4002, 4003))
@@ -58,11 +58,13 @@ class Port(socket.socket):
         if self.peer() in (None, source):
             self.queue.append((data, source))
 
-    def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Source]:
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Source]:
         if not self.queue:
             raise BlockingIOError
         data, source = self.queue.popleft()
-        return data[:size], source
+        data = data[: len(buffer)]
+        buffer[: len(data)] = data
+        return len(data), source
 
     def connect(self, address: Any) -> None:
         if self.refuses:
@@ -72,11 +74,11 @@ class Port(socket.socket):
     def send(self, data: Any, flags: int = 0) -> int:
         peer = self.peer()
         assert peer is not None, "sent by a socket without a peer"
-        self.sent.append((data, peer))
+        self.sent.append((bytes(data), peer))
         return len(data)
 
     def sendto(self, data: Any, address: Any) -> int:  # type: ignore[override]  # flags are never given
-        self.sent.append((data, address))
+        self.sent.append((bytes(data), address))
         return len(data)
 
 
@@ -141,6 +143,8 @@ def looks_like_media(data: bytes, only_rtcp: bool) -> bool:
 
 
 _PORTS = (Port(), Port())
+_COUNTERS = RelayCounters(memoryview(bytearray(RelayCounters.size(len(_PORTS)))), len(_PORTS))
+_BUFFER = PacketBuffer()
 
 
 def check(data: bytes) -> None:
@@ -156,7 +160,7 @@ class _Steps:
         self._data = data[1:]
         self._now = 0.0
         is_rtcp = data[:1] == b"\x01"
-        self._channels = [Channel(port, is_rtcp, Counts(), lambda: self._now) for port in _PORTS]
+        self._channels = self._new_channels(is_rtcp)
         for port, channel in zip(_PORTS, self._channels, strict=True):
             port.queue.clear()
             port.sent.clear()
@@ -167,12 +171,18 @@ class _Steps:
                 channel.latch.target = TARGETS[1]
                 channel.set_target(NO_TARGET)  # disconnects a socket that the last input left connected
             assert port.peer() is None
-        one, opposite = self._channels = [Channel(port, is_rtcp, Counts(), lambda: self._now) for port in _PORTS]
+        one, opposite = self._channels = self._new_channels(is_rtcp)
         one.join(opposite)
         opposite.join(one)
         self._models = [Model(), Model()]
         self._is_rtcp = is_rtcp
         self._packets = 0
+
+    def _new_channels(self, is_rtcp: bool) -> list[Channel]:
+        return [
+            Channel(port, is_rtcp, slot, _COUNTERS, _BUFFER, lambda: self._now, lambda channel: None)
+            for slot, port in enumerate(_PORTS)
+        ]
 
     def more(self) -> bool:
         return bool(self._data) and self._packets < _MOST_PACKETS

@@ -316,15 +316,26 @@ MEDIA_SESSIONS_PER_ID: Final = 8
 MEDIA_PACKET_BYTES: Final = 2_047
 """Largest packet relayed. Media fits a path of 1,500 octets; a larger packet is dropped, never truncated."""
 MEDIA_TURN_PACKETS: Final = 256
-"""Packets relayed before other tasks get their turn: about 2 ms."""
+"""Packets that ports without a known peer have taken in one turn of the relay, before the others get theirs."""
 MEDIA_POLL_EVENTS: Final = 128
-"""Ports that one poll of the inner epoll may report."""
-MEDIA_BUSY_RATE: Final = 1_000
-"""Packets a second from which on the relay may let packets gather: ten calls of 20 ms audio."""
-MEDIA_BUSY_TURNS: Final = 300
-"""Turns a second from which on they gather; fewer than remain while they gather, so that the state does not flap."""
-MEDIA_GATHER_SECONDS: Final = 0.002
-"""How long packets gather in a busy relay: a tenth of the 20 ms that a packet holds."""
+"""Ports that one turn of the relay serves; all others have theirs in the next turns."""
+RELAY_BATCH_BYTES: Final = 16_384
+"""Commands of one datagram to a relay; a Unix socket carries 212,992 bytes by default."""
+RELAY_BATCH_SOCKETS: Final = 64
+"""Sockets of one datagram to a relay; the kernel takes 253."""
+RELAY_BATCHES: Final = 16
+"""Datagrams of commands that a relay carries out before packets get their turn."""
+RELAY_QUEUE: Final = 1_024
+"""Datagrams that wait for a relay that does not read: beyond them it is ended, and started again with all it has to
+know."""
+RELAY_EVENT_SECONDS: Final = 0.05
+"""How long a relay collects events, such as learned peers, so that media control wakes up once for many calls."""
+RELAY_FAULT_BYTES: Final = 1_000
+"""Longest text of an internal error that a relay reports."""
+RELAY_PING_SECONDS: Final = 0.5
+"""How often a relay process is asked whether it still reads commands."""
+RELAY_SILENT_SECONDS: Final = 2.0
+"""How long it may not have answered until it is ended and started again: a turn takes milliseconds."""
 MEDIA_LEARN_PACKETS: Final = 64
 """Datagrams taken in one go at a port that has not learned its peer yet."""
 MEDIA_STALE_PACKETS: Final = 100
@@ -336,6 +347,8 @@ MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a description of a public peer: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0
 """How long a closed port rests while others are free, so that late packets of one call do not reach the next."""
+ENTROPY_WORDS: Final = 1_024
+"""Random numbers of 32 bits that are read from the kernel at once."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
 MEDIA_LINK_FIELD_BYTES: Final = MESSAGE_BYTES

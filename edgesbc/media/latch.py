@@ -295,6 +295,11 @@ class Latch:
         self.unlock()
         return unlocked
 
+    def restore(self, peer: Source, firm: bool) -> None:
+        """Take over the peer that a latch with the same target had learned."""
+        self.peer = peer
+        self.firm = firm
+
     def unlock(self) -> None:
         """Forget the peer; the next packet from an expected address may lock the latch again."""
         self.peer = None

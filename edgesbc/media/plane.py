@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import random as random_module
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
@@ -13,14 +13,30 @@ from edgesbc.base.address import Zone
 from edgesbc.base.counts import Counts
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.media.latch import build_interfaces
-from edgesbc.media.relay import Relay
+from edgesbc.media.relay import Relay, RelayPorts, relay_capacity
+from edgesbc.media.relay_thread import RelayThread
 from edgesbc.media.session_table import SessionTable
 from edgesbc.media.side_activity import OneWay
 from edgesbc.tasks.containment import Containment
 
 __all__ = ["MediaPlane"]
 
-_UNGUESSABLE = random_module.SystemRandom().random
+
+class _PortEntropy:
+    """Floats in [0, 1) that nobody can guess; the kernel is asked once for many."""
+
+    __slots__ = ("_left", "_words")
+
+    def __init__(self) -> None:
+        self._words = b""
+        self._left = 0
+
+    def __call__(self) -> float:
+        if not self._left:
+            self._words = os.urandom(4 * limits.ENTROPY_WORDS)
+            self._left = limits.ENTROPY_WORDS
+        self._left -= 1
+        return int.from_bytes(self._words[4 * self._left : 4 * self._left + 4]) / 2**32
 
 
 class MediaPlane:
@@ -55,13 +71,14 @@ class MediaPlane:
         max_streams: int | None = None,
         max_sessions: int = limits.MEDIA_SESSIONS,
         clock: Callable[[], float] = trio.current_time,
-        random: Callable[[], float] = _UNGUESSABLE,
+        random: Callable[[], float] | None = None,
     ) -> None:
         interfaces = build_interfaces(addresses, ports, advertise, denied, inside)
         self._containment = containment
-        self._relay = Relay(interfaces, clock, random, containment.fault)
+        self._relays: list[Relay] = [RelayThread(relay_capacity(interfaces), self._relay_failed)]
+        self._ports = RelayPorts(interfaces, self._relays, clock, random or _PortEntropy())
         self._table = SessionTable(
-            self._relay, interfaces, media_timeout, max_sessions, hold_timeout, max_streams, one_way, one_way_timeout
+            self._ports, interfaces, media_timeout, max_sessions, hold_timeout, max_streams, one_way, one_way_timeout
         )
         self._clock = clock
         self._on_event = on_event
@@ -76,21 +93,22 @@ class MediaPlane:
     @property
     def ports_in_use(self) -> int:
         """Number of open ports, RTP and RTCP."""
-        return self._relay.ports_in_use
+        return self._ports.ports_in_use
 
     @property
     def packets(self) -> int:
         """Packets received from peers since the start."""
-        return self._relay.packets
+        return self._ports.packets
 
     @property
     def counts(self) -> Counts:
         """Packets not relayed, by reason."""
-        return self._relay.drops
+        return self._ports.drops
 
     def carry_out(self, command: MediaCommand) -> MediaReply | MediaError | None:
         """Carry out one command at once; see :meth:`SessionTable.receive`."""
         reply = self._table.receive(command, self._clock())
+        self._ports.flush()
         deadline = self._table.deadline()
         if deadline is not None and deadline < self._wake_at:
             self._wake_sooner.set()
@@ -100,12 +118,14 @@ class MediaPlane:
         """Relay and end silent sessions until cancelled; then every session and port is closed."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._containment.keep_running, "media relay", self._relay.run)
+                for relay in self._relays:
+                    relay.start()
+                    nursery.start_soon(self._containment.keep_running, "media relay", relay.run)
                 nursery.start_soon(self._containment.keep_running, "media timer", self._expire)
                 task_status.started()
         finally:
             self._table.close()
-            self._relay.close()
+            self._ports.close()
 
     async def _expire(self) -> None:
         while True:
@@ -118,3 +138,7 @@ class MediaPlane:
                 if self._on_event is not None:
                     with self._containment.contain("media timer"):
                         self._on_event(event)
+            self._ports.flush()
+
+    def _relay_failed(self, error: Exception) -> None:
+        self._containment.fault("media packet", error)

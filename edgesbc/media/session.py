@@ -52,11 +52,12 @@ class MediaPorts(Protocol):
     def rtp_packets(self) -> int:
         """Of these, RTP."""
 
+    @property
+    def octets(self) -> int:
+        """Octets of all these packets."""
+
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         """Take over what signalling says about the peer; the same targets again keep a learned peer."""
-
-    def join(self, other: MediaPorts) -> None:
-        """Relay between this pair and ``other``, both ways."""
 
     def close(self) -> None:
         """Close both ports and let their numbers rest; a second time does nothing."""
@@ -65,8 +66,9 @@ class MediaPorts(Protocol):
 class PortSource(Protocol):
     """Opens pairs of ports."""
 
-    def open(self, interface: MediaInterface, port: int = 0) -> MediaPorts:
-        """Bind a pair on that interface, with the RTP port ``port`` unless that is 0. Raises :class:`NoPorts`."""
+    def open(self, interfaces: SideInterfaces, ports: tuple[int, int] = (0, 0)) -> tuple[MediaPorts, MediaPorts]:
+        """Bind a pair on each interface, and relay between them; ``ports`` are the RTP ports, 0 for any. Raises
+        :class:`NoPorts`."""
 
     def holds(self, address: Source) -> bool:
         """Whether an open port of the relay has this address: media must not loop between ports of the relay."""
@@ -123,7 +125,6 @@ class MediaStream:
     def __init__(self, pairs: tuple[MediaPorts, MediaPorts], interfaces: SideInterfaces) -> None:
         self.pairs = pairs
         self.interfaces = interfaces
-        pairs[0].join(pairs[1])
 
     def close(self) -> None:
         for pair in self.pairs:

@@ -30,7 +30,6 @@ from edgesbc.media.families import interfaces_for_offer, interfaces_of_layout
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.port_reserve import PortReserve
 from edgesbc.media.session import (
-    MediaPorts,
     MediaSession,
     MediaStream,
     NoPorts,
@@ -348,17 +347,16 @@ class SessionTable:
             after = [stream.interfaces for stream in kept]
             after += [interfaces for index, want in enumerate(wanted) if want and streams[index] not in kept]
             self._reserve.check(session, after)
-        opened: list[MediaPorts] = []
+        opened: list[MediaStream] = []
         try:
             for index, want in enumerate(wanted):
                 if want and streams[index] is None:
                     known = (0, 0) if ports is None or index >= len(ports) else ports[index]
-                    opened.append(self._ports.open(interfaces[0], known[0]))
-                    opened.append(self._ports.open(interfaces[1], known[1]))
-                    streams[index] = MediaStream((opened[-2], opened[-1]), interfaces)
+                    opened.append(MediaStream(self._ports.open(interfaces, known), interfaces))
+                    streams[index] = opened[-1]
         except NoPorts:
-            for pair in opened:
-                pair.close()
+            for stream in opened:
+                stream.close()
             raise
         return streams
 

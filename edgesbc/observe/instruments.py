@@ -90,6 +90,22 @@ class _SingleCounter(Counts):
         return super().items()
 
 
+class _ReadCounts(Mapping[tuple[str, ...], int]):
+    """Counters that are read from a function."""
+
+    def __init__(self, read: Callable[[], Counts]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __getitem__(self, labels: tuple[str, ...]) -> int:
+        return self._read()[labels]
+
+
 def instrument_edge(metrics: Metrics, edge: Edge) -> None:
     """The metrics of signalling."""
     counters = edge.counters
@@ -172,10 +188,10 @@ def instrument_faults(metrics: Metrics, faults: Counts, records_lost: Callable[[
 
 
 def instrument_media(
-    metrics: Metrics, sessions: Read, ports: Read, packets: Callable[[], int], dropped: Counts
+    metrics: Metrics, sessions: Read, ports: Read, packets: Callable[[], int], dropped: Callable[[], Counts]
 ) -> None:
     """The metrics of the media plane."""
     metrics.gauge("media_sessions", "Calls with media anchored.", sessions)
     metrics.gauge("media_ports", "Ports in use.", ports)
     metrics.counter("media_packets", "Packets received from peers.", (), _SingleCounter(packets))
-    metrics.counter("media_dropped", "Packets not relayed.", ("reason",), dropped)
+    metrics.counter("media_dropped", "Packets not relayed.", ("reason",), _ReadCounts(dropped))

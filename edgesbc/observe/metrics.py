@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from edgesbc.base import limits
-from edgesbc.base.counts import Counts, Histogram
+from edgesbc.base.counts import Histogram
 
 __all__ = ["CONTENT_TYPE", "Labelled", "Metrics", "Read"]
 
@@ -43,7 +43,7 @@ class Metrics:
         self.registry.register(self._collector)
         ProcessCollector(registry=self.registry)
 
-    def counter(self, name: str, help: str, labels: Sequence[str], counts: Counts) -> None:
+    def counter(self, name: str, help: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]) -> None:
         """``edgesbc_NAME_total``: a number of events by ``labels``. Raises ``ValueError`` for a bad name."""
         name = self._claim(name.removesuffix("_total"), labels)
         self._collector.add(name, lambda: _counter(name, help, labels, counts, self._most))
@@ -107,7 +107,7 @@ def _labelled_series(number: int, most: int) -> int:
     return number if number <= most else most - 1
 
 
-def _counter(name: str, help: str, labels: Sequence[str], counts: Counts, most: int) -> Metric:
+def _counter(name: str, help: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int], most: int) -> Metric:
     family = CounterMetricFamily(name, help, labels=labels)
     labelled, rest = _labelled_series(len(counts), most), 0
     for number, (values, count) in enumerate(counts.items()):

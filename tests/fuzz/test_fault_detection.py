@@ -14,11 +14,12 @@ import pytest
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media import channel, session_table
-from edgesbc.media.channel import Channel
+from edgesbc.media import session_table
 from edgesbc.media.latch import Latch, MediaTarget
 from edgesbc.media.session import MediaSession, MediaStream, PendingOffer
 from edgesbc.media.session_table import SessionTable
+from edgesbc.relay import channel
+from edgesbc.relay.channel import Channel
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
 from edgesbc.sdp.session import Attribute, SessionDescription
 from edgesbc.sip import extensions, headers, multipart, values
@@ -85,7 +86,7 @@ def with_leaked_port(patch: Patch) -> None:
     prepare = SessionTable._open_streams
 
     def broken(table: SessionTable, *args: Any) -> None:
-        table._ports.open(Zone.CORE)
+        table._ports.open((Zone.CORE, Zone.PUBLIC))
         prepare(table, *args)
 
     patch.setattr(SessionTable, "_open_streams", broken)
@@ -318,8 +319,8 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("rtp", "a lock that moves", lambda patch: patch.setattr(Latch, "admit", movable_lock)),
     ("rtp", "another port at once", with_limits(Latch, "admit", MEDIA_SIGNALLED_SECONDS=-1)),
     ("rtp", "late packets admitted", without_stale_source),
-    ("rtp", "sent to the former peer", lambda patch: patch.setattr(Channel, "_update_opposite", lambda it: None)),
-    ("rtp", "the socket stays connected", lambda patch: patch.setattr(channel, "_disconnect", lambda sock: None)),
+    ("rtp", "sent to the former peer", lambda patch: patch.setattr(Channel, "update_opposite", lambda it: None)),
+    ("rtp", "the socket stays connected", lambda patch: patch.setattr(Channel, "disconnect", lambda it: None)),
     ("websocket", "any origin", after(WebSocketLayer, "__init__", open_to_any_origin)),
     ("websocket", "another subprotocol", lambda patch: patch.setattr(handshake, "SUBPROTOCOL", "chat")),
     ("websocket", "a short key", lambda patch: patch.setattr(handshake, "_KEY", re.compile(b".*"))),

@@ -23,14 +23,12 @@ BROWSER = (
 class _Pair:
     """A pair of ports without sockets."""
 
-    packets = 0
+    packets = rtp_packets = octets = 0
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None: ...
-
-    def join(self, other: object) -> None: ...
 
     def close(self) -> None: ...
 
@@ -39,10 +37,13 @@ class _Ports:
     def __init__(self) -> None:
         self.pool = PortPool(30000, 30999, random.Random(7).random)
 
-    def open(self, interface: MediaInterface, port: int = 0) -> _Pair:
-        taken = self.pool.take(0.0)
-        assert taken is not None
-        return _Pair(taken)
+    def open(
+        self, interfaces: tuple[MediaInterface, MediaInterface], ports: tuple[int, int] = (0, 0)
+    ) -> tuple[_Pair, _Pair]:
+        one, two = self.pool.take(0.0), self.pool.take(0.0)
+        assert one is not None
+        assert two is not None
+        return _Pair(one), _Pair(two)
 
     def holds(self, address: Source) -> bool:
         return False

@@ -1,19 +1,17 @@
 import errno
 import os
-import random
 import socket
 
 import pytest
-from support.containment import unfailing
 from support.icmp import icmp
 from support.media import answer, offer
+from support.relay import SteppedRelay
 
 from bench.ports import free_range
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import Delete, MediaError, MediaReply
+from edgesbc.media.commands import Delete, MediaReply
 from edgesbc.media.latch import build_interfaces
-from edgesbc.media.relay import Relay
 from edgesbc.media.session import NoPorts
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
@@ -56,12 +54,12 @@ class Peer:
 
 
 class RelayHarness:
-    def __init__(self, address="127.0.0.1", ports=(20000, 20199)):
+    def __init__(self, address="127.0.0.1", ports=(20000, 20199), **options):
         self.now = 0.0
         interfaces = build_interfaces(dict.fromkeys(Zone, address), ports)
-        self.relay = Relay(interfaces, lambda: self.now, random.Random().random, unfailing().fault)
+        self.relay = SteppedRelay(interfaces, lambda: self.now, **options)
         self.table = SessionTable(self.relay, interfaces)
-        self.interface = interfaces[Zone.PUBLIC][0]
+        self.interfaces = interfaces[Zone.PUBLIC][0], interfaces[Zone.CORE][0]
         self.peers = []
 
     def peer(self, host):
@@ -292,8 +290,7 @@ def test_a_turn_is_bounded(harness):
         for (a, _), port in zip(pairs, ports, strict=True):
             a.send(RTP, port)
             sent += 1
-    first = harness.relay.turn()
-    assert limits.MEDIA_TURN_PACKETS <= first < sent
+    assert harness.relay.turn() == len(pairs) < sent  # one of each port
     harness.turn()
     assert harness.relay.packets == sent + len(pairs)
 
@@ -321,25 +318,26 @@ def test_exhaustion_is_an_error_until_a_port_is_closed():
     harness = RelayHarness(ports=(first, first + 3))
     harness.port(offer("c", "a", harness.peer("127.0.0.5").sdp()))
     with pytest.raises(NoPorts):
-        harness.relay.open(harness.interface)
+        harness.relay.open(harness.interfaces)
     harness.table.receive(Delete("c", "a"), harness.now)
-    pair = harness.relay.open(harness.interface)
-    pair.close()
-    pair.close()
+    harness.relay.turn()
+    for pair in harness.relay.open(harness.interfaces):
+        pair.close()
+        pair.close()
     assert harness.relay.ports_in_use == 0
     harness.close()
 
 
 @pytest.mark.parametrize("held", [0, 1], ids=["of RTP", "of RTCP"])
 def test_a_port_that_another_program_holds_is_skipped(held):
-    first = free_range("127.0.0.1", 4)
-    harness = RelayHarness(ports=(first, first + 3))
+    first = free_range("127.0.0.1", 6)
+    harness = RelayHarness(ports=(first, first + 5))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", first + held))
-        assert harness.relay.open(harness.interface).port == first + 2
+        assert {pair.port for pair in harness.relay.open(harness.interfaces)} == {first + 2, first + 4}
         with pytest.raises(NoPorts):
-            harness.relay.open(harness.interface)
-    assert harness.relay.ports_in_use == 2
+            harness.relay.open(harness.interfaces)
+    assert harness.relay.ports_in_use == 4
     harness.relay.close()
 
 
@@ -361,7 +359,8 @@ def test_a_turn_relays_from_more_ports_than_one_poll_reports(harness, monkeypatc
     ports = [harness.call(a, b, f"c{n}")[0] for n, (a, b) in enumerate(pairs)]
     for (a, _), port in zip(pairs, ports, strict=True):
         a.send(RTP, port)
-    harness.relay.turn()
+    for _ in range(3):
+        harness.relay.turn()
     assert [b.received() for _, b in pairs] == [[RTP]] * 5
 
 
@@ -375,7 +374,7 @@ def test_after_a_bound_of_ports_in_use_elsewhere_a_pair_is_refused(monkeypatch):
     monkeypatch.setattr("edgesbc.media.relay._bind", in_use)
     harness = RelayHarness()
     with pytest.raises(NoPorts, match="other programs"):
-        harness.relay.open(harness.interface)
+        harness.relay.open(harness.interfaces)
     assert len(set(tried)) == len(tried) == limits.MEDIA_PORT_TRIES
     harness.close()
 
@@ -393,28 +392,36 @@ def test_one_port_that_learns_takes_a_bounded_part_of_a_turn(harness, monkeypatc
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOMEM], ids=errno.errorcode.get)
 @pytest.mark.parametrize("good", [0, 1, 2, 3])
-def test_a_port_that_the_kernel_will_not_watch_is_refused_and_leaves_no_socket(number, good):
-    """``good``: ports that it takes before, of the four of a call. Afterwards the same range has room for calls."""
+def test_a_port_that_the_kernel_will_not_watch_is_reported_and_tried_again(number, good):
+    """``good``: ports that it takes before, of the four of a call."""
+    faults = []
+    harness = RelayHarness(failed=lambda error: faults.append(str(error)))
+    loop = harness.relay.loop
+    real = loop._epoll
 
     class FullEpoll:
-        closed = False
+        poll = real.poll
 
         def register(self, descriptor, events):
             nonlocal good
             if not good:
                 raise OSError(number, os.strerror(number))
             good -= 1
+            real.register(descriptor, events)
 
-    first = free_range("127.0.0.1", 8)
-    harness = RelayHarness(ports=(first, first + 7))
+    loop._epoll = FullEpoll()
     a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.11")
-    real, harness.relay._epoll = harness.relay._epoll, FullEpoll()
-    before = len(os.listdir("/proc/self/fd"))
-    reply = harness.table.receive(offer("c", "a", a.sdp()), 0.0)
-    assert isinstance(reply, MediaError)
-    assert os.strerror(number) in reply.reason
-    assert (harness.relay.ports_in_use, len(os.listdir("/proc/self/fd"))) == (0, before)
-    harness.relay._epoll = real
-    harness.now += limits.MEDIA_PORT_REST_SECONDS + 1
-    harness.call(a, b)
+    for_a, for_b = harness.call(a, b)
+    a.send(RTP, for_a)
+    b.send(RTP, for_b)
+    harness.turn()
+    harness.now += limits.RELAY_EVENT_SECONDS
+    harness.turn()
+    assert len(faults) == 1
+    assert os.strerror(number) in faults[0]
+    loop._epoll = real
+    harness.now += limits.RELAY_EVENT_SECONDS
+    for _ in range(2):
+        harness.turn()
+    assert (a.received(), b.received()) == ([RTP], [RTP])
     harness.close()

@@ -10,7 +10,7 @@ from edgesbc.base.address import Source, Zone
 from edgesbc.media.commands import Answer, Consent, Delete, MediaCommand, MediaError, MediaReply, Offer
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, build_interfaces
 from edgesbc.media.ports import PortPool
-from edgesbc.media.session import MediaPorts, NoPorts
+from edgesbc.media.session import NoPorts
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import SessionDescription, parse_session
 
@@ -61,8 +61,9 @@ class RecordedPair:
         self.zone = interface.zone
         self.port = port
         self.rtp = self.rtcp = NO_TARGET
-        self.other: MediaPorts | None = None
+        self.other: RecordedPair | None = None
         self.packets = 0
+        self.octets = 0
         self.rtcp_packets = 0
 
     @property
@@ -71,10 +72,6 @@ class RecordedPair:
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp, self.rtcp = rtp, rtcp
-
-    def join(self, other: MediaPorts) -> None:
-        assert isinstance(other, RecordedPair)
-        self.other, other.other = other, self
 
     def close(self) -> None:
         del self.source.open_pairs[self.zone, self.port]
@@ -87,7 +84,19 @@ class RecordedPorts:
         self.pools = {zone: PortPool(30000, last, random.Random(7).random) for zone in Zone}
         self.open_pairs: dict[tuple[Zone, int], RecordedPair] = {}
 
-    def open(self, interface: MediaInterface, port: int = 0) -> RecordedPair:
+    def open(
+        self, interfaces: tuple[MediaInterface, MediaInterface], ports: tuple[int, int] = (0, 0)
+    ) -> tuple[RecordedPair, RecordedPair]:
+        one = self._open(interfaces[0], ports[0])
+        try:
+            two = self._open(interfaces[1], ports[1])
+        except NoPorts:
+            one.close()
+            raise
+        one.other, two.other = two, one
+        return one, two
+
+    def _open(self, interface: MediaInterface, port: int) -> RecordedPair:
         zone = interface.zone
         if port:
             if not self.pools[zone].take_port(port):

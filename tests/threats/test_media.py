@@ -1,11 +1,10 @@
 """THREATS 2, 3, 6, 9 and 23: attacks on the media plane with real sockets. Each 127.0.0.x is another source."""
 
-import random
 import socket
 
 import pytest
-from support.containment import unfailing
 from support.media import answer, offer
+from support.relay import SteppedRelay
 from support.running import policy_text, running
 from support.signalling import CORE, CORE_TCP6, MEMBERS, PUBLIC, EdgeHarness
 
@@ -13,7 +12,6 @@ from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.media.commands import Acknowledge, Consent, MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
-from edgesbc.media.relay import Relay
 from edgesbc.media.session_table import SessionTable
 from edgesbc.routing.table import RoutingTable
 from edgesbc.sdp.session import parse_session
@@ -55,7 +53,7 @@ class Victims:
     def __init__(self):
         interfaces = build_interfaces(dict.fromkeys(Zone, "127.0.0.1"), (21000, 21199))
         self.now = 0.0
-        self.relay = Relay(interfaces, lambda: self.now, random.Random().random, unfailing().fault)
+        self.relay = SteppedRelay(interfaces, lambda: self.now)
         self.table = SessionTable(self.relay, interfaces)
         self.a, self.b, self.attacker = Peer("127.0.0.5"), Peer("127.0.0.6"), Peer("127.0.0.66")
         self.attackers = [self.attacker, *(Peer("127.0.0.66", port) for port in {self.a.port, self.b.port})]
@@ -348,8 +346,8 @@ class TargetRecorder:
         assert isinstance(table.receive(from_core, 0.0), MediaReply)
         return table
 
-    def open(self, interface, port=0):
-        return RecordedPair(self.targets if interface.zone is Zone.PUBLIC else [])
+    def open(self, interfaces, ports=(0, 0)):
+        return tuple(RecordedPair(self.targets if one.zone is Zone.PUBLIC else []) for one in interfaces)
 
     def holds(self, address):
         return False
