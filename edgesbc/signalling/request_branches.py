@@ -26,23 +26,23 @@ __all__ = ["RequestBranches"]
 class RequestBranches:
     """Branches of one request, and what sends it to more hops.
 
-    ``listener`` is the response context of the branches; ``on_hop`` is called with a hop and the time before the
-    request is sent there. The other arguments are those of
-    :class:`~edgesbc.signalling.response_context.ResponseContext`.
+    ``on_hop`` is called with a hop and the time before the request is sent there. The other arguments are those of
+    :class:`~edgesbc.signalling.response_context.ResponseContext`. That is the ``listener`` of new branches, which each
+    method is given: were it kept here, the two would refer to each other, and only the garbage collector would free
+    them.
 
     ``sdp`` takes the place of the request's SDP; b"" removes it, None leaves it. ``pending`` are the branches without a
     final answer so far. ``tried`` is the number of hops so far.
     """
 
     __slots__ = (
-        "_evidence", "_listener", "_mark", "_on_hop", "_parts", "_peers", "_request", "_server", "_standing",
+        "_evidence", "_mark", "_on_hop", "_parts", "_peers", "_request", "_server", "_standing",
         "_targets", "pending", "sdp", "tried",
     )  # fmt: skip
 
     def __init__(
         self,
         parts: ContextParts,
-        listener: BranchListener,
         server: ServerTransaction,
         targets: TargetSet,
         peers: Peers,
@@ -52,7 +52,6 @@ class RequestBranches:
         evidence: bool,
     ) -> None:
         self._parts = parts
-        self._listener = listener
         self._server = server
         self._request = server.request
         self._targets = targets
@@ -77,7 +76,7 @@ class RequestBranches:
         limit = limits.FORK_BRANCHES - self.tried
         return limit if self._request.get("Max-Breadth") is None else min(limit, topology.breadth(self._request))
 
-    def send_next(self, now: float) -> bool:
+    def send_next(self, listener: BranchListener, now: float) -> bool:
         """Send to the next target group (RFC 3261 section 16.6), one hop or several at once; False if there is none."""
         limit = self._limit()
         hops = self._targets.next_group(now, limit) if limit else ()
@@ -85,15 +84,15 @@ class RequestBranches:
             return False
         self.tried += len(hops)
         # All branches are made before the first is sent, so that their leases are released whatever happens then.
-        branches = [self._new_branch(hop) for hop in hops]
+        branches = [self._new_branch(hop, listener) for hop in hops]
         self.pending += branches
         for branch in branches:
             self._send(branch, len(branches), now)
         return True
 
-    def _new_branch(self, hop: NextHop) -> Branch:
+    def _new_branch(self, hop: NextHop, listener: BranchListener) -> Branch:
         has_account = self._standing >= Standing.REGISTERED
-        return Branch(self._parts.branches, self._listener, self._request, hop, self._evidence, has_account)
+        return Branch(self._parts.branches, listener, self._request, hop, self._evidence, has_account)
 
     def _send(self, branch: Branch, count: int, now: float) -> None:
         """Send one of ``count`` branches that are tried at once."""
@@ -117,14 +116,14 @@ class RequestBranches:
 
     # --- races of connections (RFC 8305) -----------------------------------------------------------------
 
-    def race(self, branch: Branch, now: float) -> None:
+    def race(self, branch: Branch, listener: BranchListener, now: float) -> None:
         """The connection of a branch is not open yet: ask for one to another address of the same host as well (RFC 8305
         section 5)."""
         other_hop = self._targets.alternative(branch.hop, now) if self.tried < limits.FORK_BRANCHES else None
         if other_hop is None:
             return
         self.tried += 1
-        other = self._new_branch(other_hop)
+        other = self._new_branch(other_hop, listener)
         other.race = branch.race = branch.race or branch.id
         forked = sum(pending.race != branch.race for pending in self.pending) + 1
         self.pending.append(other)

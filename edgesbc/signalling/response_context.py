@@ -78,7 +78,7 @@ class ResponseContext:
         self._health = HealthFeedback(parts.dispatcher, parts.effects, server, call, evidence)
         on_hop = setup.on_sent if setup is not None else None
         self._responses = SenderResponses(parts, server, peers, self._sdp)
-        self._branches = RequestBranches(parts, self, server, targets, peers, standing, on_hop, mark, evidence)
+        self._branches = RequestBranches(parts, server, targets, peers, standing, on_hop, mark, evidence)
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
         self._answer_tag = ""  # in the To of the final answer
@@ -127,11 +127,11 @@ class ResponseContext:
     def _try_next(self, now: float) -> None:
         if self._branches.breadth_used_up:
             self._refuse(Reason.LOOP, now, 440, "Max-Breadth is used up")
-        elif not self._branches.send_next(now):
+        elif not self._branches.send_next(self, now):
             self._answer_best(Reason.NO_DESTINATION, now)
 
     def on_slow_connection(self, branch: Branch, now: float) -> None:
-        self._branches.race(branch, now)
+        self._branches.race(branch, self, now)
 
     def on_connected(self, branch: Branch, now: float) -> None:
         self._branches.end_race(branch, now)
@@ -150,6 +150,8 @@ class ResponseContext:
         if status == 100 or (status < 200 and not self._is_invite):
             return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
         if branch.abandoned or self._is_refused or not self._may_forward(response):
+            if status >= 200 and self.server.answered:
+                self._branches.remove(branch)
             branch.end_unwanted(response, now)
             return
         if isinstance(response, UnreadableResponse):
@@ -335,6 +337,7 @@ class ResponseContext:
         """The sender has its final answer, which ``branch`` gave, with that tag in To."""
         setup = self._setup
         self._branches.remove(branch)
+        self._best = None  # its branch refers to this context
         self._answer_tag = tag
         if setup is None:
             branch.release()
@@ -402,6 +405,7 @@ class ResponseContext:
         self._end(status, outcome, now)
 
     def _end(self, status: int, outcome: str, now: float) -> None:
+        self._best = None
         if self._setup is not None:
             self._setup.on_failed(outcome, now)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -20,8 +21,11 @@ from edgesbc.dispatch.leases import Lease
 from edgesbc.dispatch.member import Member
 from edgesbc.dispatch.selection_request import SelectionRequest
 from edgesbc.media.commands import Answer, Rollback
+from edgesbc.signalling.branch import Branch
+from edgesbc.signalling.call import Call
 from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Media, Send
+from edgesbc.signalling.response_context import ResponseContext
 from simulation import __main__
 from simulation.scenario import simulate
 from simulation.world import PUBLIC, MakeEdge
@@ -54,6 +58,25 @@ def test_the_runs_have_the_peers_that_they_are_meant_to_have() -> None:
     invites = [line for line in lines if " INVITE " in line.partition("\n")[0]]
     for text in ("branch=z9hG4bKfork", "branch=z9hG4bKrelay", "\n    Replaces: ", "INVITE tel:", "a=inactive"):
         assert sum(text in line for line in invites) > 3, text
+
+
+def test_requests_that_have_ended_are_freed_without_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    edges: list[Edge] = []
+
+    def make(*arguments: Any) -> Edge:
+        edges.append(Edge(*arguments))  # kept, so that what it refers to still is not counted as garbage of its own
+        return edges[-1]
+
+    try:
+        for seed in range(45, 60):
+            simulate(seed, make_edge=make)
+        left = [thing for thing in gc.get_objects() if isinstance(thing, ResponseContext | Branch | Call)]
+    finally:
+        gc.enable()
+    assert sum(len(edge.parts.calls) for edge in edges) == 0
+    assert [type(thing).__name__ for thing in left] == []
 
 
 def test_the_same_seed_gives_the_same_run_in_another_process_too() -> None:
