@@ -21,10 +21,11 @@ PACKAGE_ROOT = Path(edgesbc.__file__).parent
 # A key is a package, or a module that stands on another floor than its package.
 FLOORS: list[set[str]] = [
     {"base"},
-    {"sip", "tasks"},
+    {"sip", "tasks", "kernel_relay.program"},
     {"dispatch", "inventory", "resolve", "routing", "screen", "media", "sdp", "streams", "transport.filter_programs"},
     {"signalling", "relay"},
     {"policy", "store", "observe"},
+    {"kernel_relay"},
     {"transport", "media.plane", "observe.http", "resolve.resolver"},
     {"control"},
     {"rollout"},
@@ -37,6 +38,8 @@ FLOORS: list[set[str]] = [
 ]
 FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}
 SAME_FLOOR = {  # modules that stand on another floor than their package, by the one that FLOORS names
+    "kernel_relay.assembler": "kernel_relay.program",
+    "kernel_relay.flows": "kernel_relay.program",
     "media.relay": "media.plane",
     "media.relay_client": "media.plane",
     "media.relay_process": "media.plane",
@@ -54,6 +57,7 @@ SANS_IO_PACKAGES = {
     *("base", "sip", "sdp", "screen", "dispatch", "inventory", "resolve", "routing", "signalling"),
     *("streams", "media", "replay"),
     "transport.filter_programs",
+    "kernel_relay.program",
 }
 IO_MODULES = {
     *("trio", "trio_websocket", "asyncio", "threading", "multiprocessing", "subprocess", "concurrent"),

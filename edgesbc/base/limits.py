@@ -357,6 +357,8 @@ MEDIA_LINK_BYTES: Final = 262_144
 """Longest such message: a session with two offers and two answers of 32 KiB each, and their tags."""
 MEDIA_LINK_ITEMS: Final = 1_024
 """Addresses in one message about the private side, of at most 48 bytes each; more take several."""
+KERNEL_ADDRESSES: Final = 4_096
+"""Addresses of flows of the kernel relay that are kept as bytes; those that were used last."""
 
 # --- Screening and kernel filters -----------------------------------------------------------------------
 
