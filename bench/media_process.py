@@ -56,13 +56,14 @@ def main() -> None:
     parser.add_argument("--ng", required=True, metavar="HOST:PORT")
     parser.add_argument("--interface", action="append", required=True, metavar="NAME/ADDRESS")
     parser.add_argument("--ports", required=True, metavar="FIRST-LAST")
+    parser.add_argument("--relays", type=int, default=1, help="relay processes (1); 0: a thread")
     options = parser.parse_args()
     host, _, port = options.ng.partition(":")
     first, _, last = options.ports.partition("-")
     named = [interface.split("/", 1) for interface in options.interface]
     addresses = {Zone(name): address for name, address in named}
     containment = Containment(lambda kind, error: print(kind, repr(error), file=sys.stderr))
-    plane = MediaPlane(addresses, (int(first), int(last)), containment=containment)
+    plane = MediaPlane(addresses, (int(first), int(last)), containment=containment, relays=options.relays)
     trio.run(run, plane, host, int(port))
 
 

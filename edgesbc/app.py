@@ -122,6 +122,7 @@ class App:
                 containment=self.containment,
                 inside=self.edge.is_inside,
                 max_sessions=policy.edge.max_calls,
+                relays=policy.relays,
                 media_timeout=policy.media.timeout,
                 hold_timeout=policy.media.hold_timeout,
                 one_way=policy.media.one_way,

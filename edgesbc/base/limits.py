@@ -330,6 +330,10 @@ RELAY_QUEUE: Final = 1_024
 know."""
 RELAY_EVENT_SECONDS: Final = 0.05
 """How long a relay collects events, such as learned peers, so that media control wakes up once for many calls."""
+RELAY_SWITCH_SECONDS: Final = 0.0002
+"""How long a relay's thread waits for another thread that computes, three times for each packet that comes alone."""
+RELAYS: Final = 64
+"""Relay processes; more cores than that have other work."""
 RELAY_FAULT_BYTES: Final = 1_000
 """Longest text of an internal error that a relay reports."""
 RELAY_PING_SECONDS: Final = 0.5

@@ -14,6 +14,7 @@ from edgesbc.base.counts import Counts
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.relay import Relay, RelayPorts, relay_capacity
+from edgesbc.media.relay_process import RelayProcess
 from edgesbc.media.relay_thread import RelayThread
 from edgesbc.media.session_table import SessionTable
 from edgesbc.media.side_activity import OneWay
@@ -47,6 +48,7 @@ class MediaPlane:
     differ;
     ``denied`` prefixes that descriptions from the public zone may not name, and ``inside`` says of an address whether
     it is of the private side, which they may not name either. ``media_timeout`` and ``hold_timeout`` are in seconds.
+    ``relays`` processes relay packets, or, with 0, a thread.
     ``one_way`` says what happens where one side has sent nothing for ``media_timeout``, or no RTP for
     ``one_way_timeout``. A session beyond ``max_sessions`` is refused. There are descriptors for ``max_streams`` media
     sections. ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports
@@ -70,20 +72,44 @@ class MediaPlane:
         one_way_timeout: float = limits.ONE_WAY_SECONDS,
         max_streams: int | None = None,
         max_sessions: int = limits.MEDIA_SESSIONS,
+        relays: int = 0,
         clock: Callable[[], float] = trio.current_time,
         random: Callable[[], float] | None = None,
     ) -> None:
         interfaces = build_interfaces(addresses, ports, advertise, denied, inside)
         self._containment = containment
-        self._relays: list[Relay] = [RelayThread(relay_capacity(interfaces), self._relay_failed)]
-        self._ports = RelayPorts(interfaces, self._relays, clock, random or _PortEntropy())
-        self._table = SessionTable(
-            self._ports, interfaces, media_timeout, max_sessions, hold_timeout, max_streams, one_way, one_way_timeout
-        )
+        self._relays = self._build_relays(relays, relay_capacity(interfaces))
+        try:
+            self._ports = RelayPorts(interfaces, self._relays, clock, random or _PortEntropy())
+            self._table = SessionTable(
+                self._ports,
+                interfaces,
+                media_timeout,
+                max_sessions,
+                hold_timeout,
+                max_streams,
+                one_way,
+                one_way_timeout,
+            )
+        except BaseException:
+            for relay in self._relays:
+                relay.close()
+            raise
         self._clock = clock
         self._on_event = on_event
         self._wake_at = -math.inf
         self._wake_sooner = trio.Event()
+
+    def _build_relays(self, number: int, capacity: int) -> list[Relay]:
+        if not number:
+            return [RelayThread(capacity, self._relay_failed)]
+        return [RelayProcess(n, number, capacity, self._relay_failed) for n in range(1, number + 1)]
+
+    @property
+    def relay_pids(self) -> list[int]:
+        """The relay processes that run, from relay 1 on."""
+        pids = [relay.pid for relay in self._relays if isinstance(relay, RelayProcess)]
+        return [pid for pid in pids if pid is not None]
 
     @property
     def sessions(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -46,6 +47,8 @@ class RelayThread:
 
     def start(self) -> None:
         """Start the thread. Raises ``OSError``."""
+        # The thread waits that long for Python's lock while another one computes, by default 5 ms.
+        sys.setswitchinterval(min(sys.getswitchinterval(), limits.RELAY_SWITCH_SECONDS))
         self._thread = threading.Thread(target=_serve, args=(self.open(),), name="edgesbc relay", daemon=True)
         self._thread.start()
 

@@ -295,6 +295,8 @@ class MediaSettings:
         default=float(limits.ONE_WAY_SECONDS), validator=between(60, limits.CALL_SECONDS, "seconds")
     )
     """Seconds for which a side may send no RTP, although it sends RTCP."""
+    relays: int | None = attrs.field(default=None, validator=attrs.validators.optional(between(0, limits.RELAYS)))
+    """Relay processes; 0: a thread of the media plane; None: 0 with ``planes = "tasks"``, otherwise half the cores."""
 
 
 @attrs.frozen
@@ -356,3 +358,10 @@ class Policy:
     file: str = ""
     text: str = attrs.field(default="", eq=False, repr=False)
     """The text that was read."""
+
+    @property
+    def relays(self) -> int:
+        """Relay processes on this machine; 0: a thread."""
+        if self.media.relays is not None:
+            return self.media.relays
+        return max(1, len(os.sched_getaffinity(0)) // 2) if self.edge.planes == "processes" else 0

@@ -94,6 +94,14 @@ class Channel:
         self.opposite = opposite
         self.forward = opposite.sender()
 
+    def close(self) -> None:
+        """Close the socket. The channel refers to no other one afterwards, nor to itself."""
+        if self.opposite is not None:
+            self.opposite.part()
+        self.opposite = None
+        self.forward = _closed
+        self.sock.close()
+
     def part(self) -> None:
         """There is no channel any more that faces the other side."""
         self.opposite = None
@@ -236,6 +244,10 @@ class Channel:
     def drop(self, reason: int) -> None:
         """Count a packet that is not relayed; ``reason`` is a place in ``DROP_REASONS``."""
         self._counters.drops[reason] += 1
+
+
+def _closed(data: memoryview) -> int:
+    return 0
 
 
 def drop_reason(error: OSError) -> int:

@@ -181,13 +181,11 @@ class RelayLoop:
             self._unwatched.pop(number, None)
             descriptor = channel.sock.fileno()
             del self._by_descriptor[descriptor]
-            if channel.opposite is not None:
-                channel.opposite.part()
             try:
                 self._epoll.unregister(descriptor)  # media control may have another descriptor of the open file
             except OSError:
                 pass  # the kernel did not take it in
-            channel.sock.close()
+            channel.close()
 
     def ping(self, value: int) -> None:
         self._counters.ping = value
@@ -246,7 +244,7 @@ class RelayLoop:
     def close(self) -> None:
         """Close every channel and the link."""
         for channel in self._by_number.values():
-            channel.sock.close()
+            channel.close()
         self._by_number.clear()
         self._by_descriptor.clear()
         self._latched.clear()
