@@ -6,6 +6,7 @@ The table of calls is in ``calls.py``. A request inside the dialog needs only th
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Protocol
 
 from edgesbc.base import limits
@@ -211,6 +212,7 @@ class Call:
         "caller",
         "connections",
         "due",
+        "early",
         "forks",
         "has_subscription",
         "holder",
@@ -239,6 +241,7 @@ class Call:
         self.state = CallState.SETTING_UP
         self.started = now
         self.leases: list[Lease] = []
+        self.early: Sequence[Leg] = ()  # others that have rung, until one has answered
         self.forks: list[Leg] = []  # others that answered the INVITE as well, until they are hung up
         self.connections: frozenset[int] = frozenset()  # the serials that CallsOfConnections has for it
         self.anchored = False  # whether the media plane has a session for it
@@ -267,13 +270,34 @@ class Call:
         """A leg has another flow than before, or there is another leg."""
         self._table.note_connections(self)
 
-    def legs_of(self, from_tag: str) -> tuple[Leg, Leg | None] | None:
-        """(sender's leg, receiver's leg) of a request inside the dialog; None where the tag is neither's."""
+    def legs_of(self, from_tag: str, to_tag: str) -> tuple[Leg, Leg | None] | None:
+        """(sender's leg, receiver's leg) of a request inside a dialog of the call; None where its sender has none.
+
+        A callee may be one of several that rang or answered. The receiver is the callee that the call has now where no
+        leg has ``to_tag``.
+        """
         if from_tag == self.caller.tag:
-            return self.caller, self.callee
-        if self.callee is not None and from_tag == self.callee.tag:
-            return self.callee, self.caller
-        return None
+            return self.caller, self._callee_with(to_tag) or self.callee
+        callee = self._callee_with(from_tag)
+        return None if callee is None else (callee, self.caller)
+
+    def _callee_with(self, tag: str) -> Leg | None:
+        if self.callee is not None and self.callee.tag == tag:
+            return self.callee
+        return next((leg for leg in (*self.forks, *self.early) if leg.tag == tag), None)
+
+    def begin_answer(self, hop: Flow, tag: str) -> Leg:
+        """The leg of the callee with that tag, which rings or answers at ``hop``. The one that the call had stays for
+        the requests of its early dialog (RFC 3261 section 12.1)."""
+        leg = self.callee
+        if leg is not None and leg.first == hop and (leg.tag == tag or not leg.address):
+            return leg
+        if leg is not None and leg.address and len(self.early) < limits.FORK_BRANCHES:
+            self.early = [*self.early, leg]
+        known = [other for other in self.early if other.tag == tag and other.first == hop]
+        self.early = [other for other in self.early if other not in known]
+        self.callee = known[0] if known else Leg(hop)
+        return self.callee
 
     def add_fork(self, leg: Leg) -> None:
         """Another callee has answered too: the caller may keep either dialog (RFC 3261 section 13.2.2.4)."""

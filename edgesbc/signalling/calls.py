@@ -157,7 +157,7 @@ class Calls:
         """Whether a request from ``zone`` with these tags belongs to a dialog that has been set up. An INVITE does if
         its CSeq is higher than that of the last request of its sender: otherwise it comes from a proxy that forks."""
         for call in self.of_tags(request.call_id, from_tag, to_tag, zone):
-            legs = call.legs_of(from_tag) if call.is_dialog(from_tag, to_tag) else None
+            legs = call.legs_of(from_tag, to_tag) if call.is_dialog(from_tag, to_tag) else None
             if legs is not None and (request.method != "INVITE" or (not call.invite and request.cseq > legs[0].cseq)):
                 return True
         return False
@@ -220,6 +220,7 @@ class Calls:
                 if other is not lease:
                     other.release()
             call.state = CallState.ESTABLISHED
+            call.early = ()
             self._media.establish(call)
             call.flows_changed()
             call.invite = None

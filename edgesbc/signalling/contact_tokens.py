@@ -163,6 +163,11 @@ class ContactTokens:
         """Whether the host and port of a URI are those of a listener."""
         return self._flows.is_ours(uri.host, uri.port)
 
+    def is_edge(self, flow: Flow) -> bool:
+        """Whether messages by ``flow`` go to the edge itself: a server inside that is on the way of no dialog has shown
+        each side a Contact of the edge."""
+        return self._flows.is_ours(flow.peer.host, flow.peer.port)
+
     def is_holder(self, target: RemoteTarget, flow: Flow, now: float) -> bool:
         """Whether a token was given to the peer at ``flow``, or to none in particular."""
         holders = target.holders

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgesbc.base import limits
-from edgesbc.base.address import Listener, Zone
+from edgesbc.base.address import Listener, Source, Transport, Zone
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.dispatch.dispatcher import Dispatcher
 
@@ -51,6 +51,7 @@ class CoreSources:
         "_listeners",
         "_members",
         "_own",
+        "_own_sources",
         "_prefixes",
         "_rules",
         "_version",
@@ -66,6 +67,12 @@ class CoreSources:
         self._hosts = frozenset(listener.host for listener in listeners if listener.host not in _WILDCARDS)
         self._advertised = frozenset(listener.advertise_host for listener in listeners if listener.zone is Zone.PUBLIC)
         self._own = frozenset(listener.advertise_host for listener in self._listeners)
+        self._own_sources = frozenset(
+            Source(host, listener.port)
+            for listener in self._listeners
+            if listener.transport is Transport.UDP
+            for host in (listener.host, listener.advertise_host)
+        )
         self._allowed = PrefixSet()
         self._rules = rules
         self.adopt(rules)
@@ -89,6 +96,12 @@ class CoreSources:
             return True
         prefixes = self._prefixes.get(listener.id)
         return prefixes is None or host in prefixes
+
+    def is_own(self, source: Source) -> bool:
+        """Whether datagrams from ``source`` are the edge's own, which a dialog past a server inside has it send to
+        itself. The kernel drops those that come in from a network with an address of this machine, and lets no other
+        program use the port."""
+        return source in self._own_sources
 
     def is_inside(self, host: str) -> bool:
         """Whether ``host`` is a member of the private side, of a prefix that the policy allows there, or a listener.

@@ -162,7 +162,7 @@ class InDialogRequests:
         return target
 
     def _target_without_token(self, request: Request, flow: Flow, call: Call, now: float) -> RemoteTarget | None:
-        legs, tokens = call.legs_of(request.from_tag), self._parts.tokens
+        legs, tokens = call.legs_of(request.from_tag, request.to_tag), self._parts.tokens
         if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
             return None
         if not _same_peer(legs[0], flow) and not tokens.is_now(legs[0].flow, flow, now):
@@ -203,7 +203,7 @@ class InDialogRequests:
         tokens = self._parts.tokens
         if tokens.is_holder(target, flow, now):
             return True
-        legs = call.legs_of(request.from_tag) if call is not None else None
+        legs = call.legs_of(request.from_tag, request.to_tag) if call is not None else None
         if legs is None:
             return False
         former = legs[0].flow
@@ -247,7 +247,7 @@ def _proves_address(call: Call, request: Request, flow: Flow) -> bool:
     A token alone is no proof, because its holder may send it from a forged address. A tag alone is none over UDP,
     because the other side knows it, and may have had this side's INVITE forged.
     """
-    legs = call.legs_of(request.from_tag)
+    legs = call.legs_of(request.from_tag, request.to_tag)
     if legs is None or legs[1] is None or is_null(request.to_tag):
         return False
     return request.to_tag == legs[1].tag and flow == legs[0].first
@@ -255,7 +255,7 @@ def _proves_address(call: Call, request: Request, flow: Flow) -> bool:
 
 def _is_between(call: Call, request: Request, flow: Flow) -> bool:
     """Whether the request has both tags of the call, and its sender is where that side was last."""
-    legs = call.legs_of(request.from_tag)
+    legs = call.legs_of(request.from_tag, request.to_tag)
     return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and _same_peer(legs[0], flow)
 
 
@@ -265,7 +265,7 @@ def _same_peer(leg: Leg, flow: Flow) -> bool:
 
 def _learn_sender(call: Call, request: Request, flow: Flow) -> None:
     """Store in the sender's leg what its request shows: CSeq, remote target, and the flow that it uses now."""
-    legs = call.legs_of(request.from_tag)
+    legs = call.legs_of(request.from_tag, request.to_tag)
     if legs is None or legs[1] is None or request.to_tag != legs[1].tag:
         return  # of another fork, or of a sender that has a token and guesses tags
     sender = legs[0]

@@ -114,8 +114,11 @@ class NamedPeers:
 
         Towards the private side, a token becomes the Contact that it stands for, if the sender may reach that. Towards
         the public side, what is inside becomes a token for the receiver, or an address of the edge if the URI names a
-        user and no dialog there.
+        user and no dialog there. Between the edge and itself all stays: the peers are both of the public side, and
+        nobody inside has referred one to the other.
         """
+        if self._tokens.is_edge(receiver):
+            return request
         fields, leg = [], _sender_leg(request, sender, call)
         number = 0 if call is None else call.number
         for name, value in request.fields:
@@ -215,7 +218,7 @@ def _without_method(uri: Uri) -> list[Param]:
 
 def _sender_leg(request: Request, sender: Flow, call: Call | None) -> Leg:
     """The sender of a request: its leg in the call, or what the request says of it."""
-    legs = call.legs_of(request.from_tag) if call is not None else None
+    legs = call.legs_of(request.from_tag, request.to_tag) if call is not None else None
     if legs is not None:
         return legs[0]
     leg = Leg(sender)

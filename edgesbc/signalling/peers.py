@@ -63,7 +63,7 @@ class DialogPeers:
         request, call = self._request, self._call
         if request.method not in TARGETED or not (request.get("Contact") or self._new_call):
             return []
-        legs = call.legs_of(request.from_tag) if call is not None else None
+        legs = call.legs_of(request.from_tag, request.to_tag) if call is not None else None
         if legs is not None:
             contact = self._tokens.contact_for(legs[0], request.call_id, receiver, now, self._number)
         else:
@@ -83,20 +83,17 @@ class DialogPeers:
                     learn_target(fork, response)
                     call.add_fork(fork)
                 return
-            leg = call.callee
-            if leg is None or leg.first != hop.first:
-                leg = call.callee = Leg(hop.first)
+            leg = call.begin_answer(hop.first, response.to_tag)
             if hop.flow is not hop.first:
                 leg.flow = hop.flow
             call.flows_changed()
-            if response.to_tag or not leg.address:  # servers of RFC 2543 put no tag into To
-                leg.learn_dialog(response, hop.uri)
-        else:
-            leg = self._receiver(call)
-            if leg is not None and leg.tag != response.to_tag:
-                return  # of RFC 2543, and what answered is not the peer of the dialog
-        if leg is not None:
+            leg.learn_dialog(response, hop.uri)
             learn_target(leg, response)
+            return
+        receiver = self._receiver(call)
+        # One of RFC 2543 is not the peer of the dialog where another has answered.
+        if receiver is not None and receiver.tag == response.to_tag:
+            learn_target(receiver, response)
 
     def translate(self, hop: NextHop, response: Response, now: float) -> tuple[Response, Sequence[str], float]:
         if response.status < 300 and response.get("Contact"):
@@ -124,6 +121,6 @@ class DialogPeers:
 
     def _receiver(self, call: Call) -> Leg | None:
         """The leg that a request inside the call goes to, or that of the callee; None for another fork."""
-        legs = call.legs_of(self._request.from_tag)
+        legs = call.legs_of(self._request.from_tag, self._request.to_tag)
         leg = legs[1] if legs is not None else None
         return leg if leg is None or self._new_call or leg.tag == self._request.to_tag else None

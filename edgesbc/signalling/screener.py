@@ -68,7 +68,7 @@ class Screener:
 
         Datagrams are judged by address. A connection was when it was accepted, or the edge has opened it.
         """
-        if flow.serial or self._core.admits(flow.listener, flow.peer[0]):
+        if flow.serial or self._core.admits(flow.listener, flow.peer[0]) or self._core.is_own(flow.peer):
             return True
         self._live.pipeline.core_refused(flow, now)
         return False

@@ -64,6 +64,14 @@ def test_at_a_private_address_private_addresses_are_accepted(host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("port", "admitted"), [(CORE.port, True), (CORE.port + 1, False)], ids=["itself", "another program"]
+)
+def test_what_the_edge_sends_to_itself_is_accepted_whatever_the_policy_lists(port: int, admitted: bool) -> None:
+    edge = harness(CoreRules(["10.9.0.0/16"]))
+    assert bool(edge.receive(Flow(CORE, Source(CORE.host, port)), invite())) is admitted
+
+
+@pytest.mark.parametrize(
     ("bound", "host", "admitted"),
     [
         ("10.0.0.1", "192.168.1.1", True),

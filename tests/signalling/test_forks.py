@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.signalling import ANSWER, BROWSERS, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base.address import Flow, Source
@@ -63,6 +64,55 @@ def test_a_bye_of_a_fork_after_the_caller_is_gone_ends_only_its_own_dialog(open_
         assert isinstance(answer, Response)
         assert answer.status == 480
         assert open_harness.edge.calls == calls
+
+
+def by_callee(method: str, tag: str, contact: str, number: int = 1) -> bytes:
+    """A request of a fork inside its dialog, by way of the proxy that is on its route."""
+    data = invite(method, contact, number, f"z9hG4bK{tag}{method}", to_tag="alice", from_tag=tag)
+    data = data.replace(b"198.51.100.7:5060", b"10.0.0.11:5060")
+    return data.replace(b"<sip:alice@192.168.1.5:5062>", b"<sip:%b@10.0.0.99>" % tag.encode())
+
+
+@pytest.mark.parametrize("status", [180, 200])
+@pytest.mark.parametrize("tag", ["one", "two"])
+def test_a_fork_that_changes_its_contact_keeps_its_route_set(harness: EdgeHarness, tag: str, status: int) -> None:
+    """RFC 3261 section 12.2: a target refresh changes the remote target alone. A proxy on the way stays on it."""
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    for other in ("one", "two"):
+        harness.receive(PBX, respond(forwarded, status, tag=other))
+    contact = (forwarded.get("Contact") or "").strip("<>")
+    ((to, update),) = harness.receive(PBX, by_callee("UPDATE", tag, contact))
+    assert to == CALLER
+    uri = (update.get("Contact") or "").strip("<>")
+    ((to, options),) = harness.receive(CALLER, invite("OPTIONS", uri, 2, "z9hG4bKo", to_tag=tag))
+    assert to == PBX
+    assert isinstance(options, Request)
+    assert (str(options.uri), options.get_all("Route")) == (f"sip:{tag}@10.0.0.99", ["<sip:10.0.0.11;lr>"])
+
+
+@pytest.mark.parametrize("tag", ["one", "two"])
+def test_a_fork_refers_the_caller_by_way_of_the_proxy(harness: EdgeHarness, tag: str) -> None:
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    for other in ("one", "two"):
+        harness.receive(PBX, respond(forwarded, 200, tag=other))
+    contact = (forwarded.get("Contact") or "").strip("<>")
+    refer = by_callee("REFER", tag, contact)
+    refer = refer.replace(b"Max-Forwards", b"Refer-To: <sip:200@10.0.0.77?Replaces=x>\r\nMax-Forwards")
+    ((_, referred),) = harness.receive(PBX, refer)
+    uri = (referred.get("Refer-To") or "").strip("<>").partition("?")[0]
+    ((to, call),) = harness.receive(CALLER, invite(uri=uri, branch="z9hG4bKr", from_tag="other"))
+    assert isinstance(call, Request)
+    assert (to, str(call.uri)) == (PBX, "sip:200@10.0.0.77")
+
+
+def test_stored_early_dialogs_are_bounded(harness: EdgeHarness) -> None:
+    forwarded = harness.receive(CALLER, invite())[-1][1]
+    (call,) = harness.edge.parts.calls
+    for number in range(12):
+        harness.receive(PBX, respond(forwarded, 180, tag=f"t{number}"))
+    assert len(call.early) == 8
+    harness.receive(PBX, respond(forwarded, 200, tag="t11"))
+    assert call.early == ()
 
 
 def test_stored_forks_are_bounded(harness: EdgeHarness) -> None:

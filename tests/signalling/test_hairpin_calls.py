@@ -68,6 +68,75 @@ def test_it_is_two_calls_with_media_of_their_own_and_both_end() -> None:
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 
+ITSELF = Flow(CORE, Source(CORE.host, CORE.port))
+
+
+def past_the_proxy(harness: EdgeHarness) -> tuple[str, str]:
+    """A call that a proxy sends out again to the carrier without a Record-Route of its own: the Contacts of the edge
+    that the caller and the carrier get."""
+    inward = ask(harness.receive(CALLER, invite()))
+    again = proxied(inward, "sip:100@10.0.0.1", "z9hG4bKp1").replace(b"Record-Route: <sip:10.0.0.11;lr>\r\n", b"")
+    outward = ask(harness.receive(PROXY, again))
+    data = respond(outward, 200).replace(b"Record-Route: <sip:10.0.0.11;lr>\r\n", b"")
+    ((to, to_proxy),) = harness.receive(CARRIER, data)
+    assert to == PROXY
+    data = respond(inward, 200).replace(b"Record-Route: <sip:10.0.0.11;lr>\r\n", b"")
+    data = data.replace(b"<sip:bob@10.0.0.11:5070>", (to_proxy.get("Contact") or "").encode())
+    ((to, ok),) = harness.receive(PROXY, data)
+    assert to == CALLER
+    return (ok.get("Contact") or "").strip("<>"), (outward.get("Contact") or "").strip("<>")
+
+
+def to_itself(
+    harness: EdgeHarness, sent: list[tuple[Flow, Request | Response]]
+) -> list[tuple[Flow, Request | Response]]:
+    """What the edge sends when it gets what it has sent to itself."""
+    ((to, message),) = sent
+    assert to == ITSELF
+    assert isinstance(message, Request)
+    return harness.receive(ITSELF, bytes(message))
+
+
+def test_requests_go_past_a_proxy_that_is_not_on_their_way() -> None:
+    """Without a Record-Route the far end of each call is the edge itself, and so is the sender of what it gets."""
+    harness = with_a_carrier()
+    contact, _ = past_the_proxy(harness)
+    sent = to_itself(harness, harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", "bob")))
+    ((to, bye),) = sent
+    assert to == CARRIER
+    assert str(ask(sent).uri) == "sip:bob@10.0.0.11:5070"  # the Contact of the far side
+    ((to, answer),) = harness.receive(CARRIER, respond(bye, 200, contact=False))
+    assert to == ITSELF
+    ((to, answer),) = harness.receive(ITSELF, bytes(answer))
+    assert to == CALLER
+    assert harness.edge.calls == harness.dispatcher.leases == 0
+
+
+def test_a_transfer_past_the_proxy_names_whom_its_sender_named() -> None:
+    """The carrier refers the caller to a server that it has another call with: the token that it got for that leads
+    there, though nobody inside has sent the REFER."""
+    harness = with_a_carrier()
+    other = Flow(CORE, Source("10.0.0.11", 5060))
+    data = invite(uri="sip:99@10.0.0.1", branch="z9hG4bKo", from_tag="o").replace(b"Call-ID: c1", b"Call-ID: c2")
+    data = data.replace(b"alice@192.168.1.5:5062", b"pbx@10.0.0.11:5060")
+    consulted = ask(harness.receive(other, data))
+    named = (consulted.get("Contact") or "").strip("<>")
+    harness.receive(CARRIER, respond(consulted, 200))
+
+    _, contact = past_the_proxy(harness)
+    refer = invite(
+        "REFER", contact, 1, "z9hG4bKr", "alice", extra=f"Refer-To: <{named}?Replaces=c2>\r\n", from_tag="bob"
+    )
+    ((to, referred),) = to_itself(harness, harness.receive(CARRIER, refer))
+    assert to == CALLER
+    assert referred.get("Refer-To") == f"<{named}?Replaces=c2>"
+    ((to, request),) = harness.receive(
+        CALLER, invite(uri=named, branch="z9hG4bKn", extra="Replaces: c2\r\n", from_tag="n")
+    )
+    assert isinstance(request, Request)
+    assert (to, str(request.uri)) == (other, "sip:pbx@10.0.0.11:5060")
+
+
 def test_a_call_that_comes_in_again_is_a_loop() -> None:
     harness = with_a_carrier()
     harness.receive(CALLER, invite(body=OFFER))

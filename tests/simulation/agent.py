@@ -60,8 +60,9 @@ class ClientTransaction:
     def hear(self, response: Response) -> None:
         if response.status < 200:
             self.provisional = True
-            if self.method == "INVITE":
-                self.stop()
+            if self.method != "INVITE":
+                return
+            self.stop()
         elif self.method == "INVITE" or not self.final:
             self.stop()
             first, self.final = not self.final, True
@@ -211,6 +212,8 @@ class Agent:
         """Whether it sets tags; those of RFC 2543 need not."""
         self.has_contact = True
         self.never_acknowledges = False
+        self.records_route = True
+        """Whether it stays on the way of the dialogs that it sends on (RFC 3261 section 16.6 step 4)."""
 
     @property
     def reliable(self) -> bool:

@@ -191,7 +191,7 @@ class Checks:
         for call in self._edge.parts.calls if refused else ():
             offer, pending = call.open_offer, self._plane.pending.get(call.media_id)
             for zone, request in refused:
-                legs = call.legs_of(request.from_tag or ("?core" if zone is Zone.CORE else "?public"))
+                legs = call.legs_of(request.from_tag or ("?core" if zone is Zone.CORE else "?public"), request.to_tag)
                 if request.call_id != call.call_id or legs is None or legs[0].flow.listener.zone is not zone:
                     continue
                 of_request = request.from_tag, request.cseq, False

@@ -38,7 +38,7 @@ class Fork:
         uri, routes = self._later.pop(0)
         agent = self._agent
         branch = f"z9hG4bKfork{agent.wire.word()}"
-        own = f"<sip:{agent.host};{'transport=tcp;' if agent.reliable else ''}lr>"
+        own = f"<sip:{agent.host};{'transport=tcp;' if agent.reliable else ''}lr>" if agent.records_route else ""
         data = _sent_on(self._server.request, agent.via(branch), uri, routes, own)
         client = ClientTransaction(agent, data, "INVITE", branch, self._hear)
         agent.client_transactions[branch, "INVITE"] = client

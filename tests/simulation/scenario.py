@@ -122,6 +122,7 @@ def _add_destinations(world: World) -> None:
         destination = Destination(world.add(agent, listener), world.random, moods)
         destination.known_phones = partial(_phones, world)
         agent.relay_request, agent.relay_response = relay_in_dialog, relay_response
+        agent.records_route = world.random.random() < 0.8
         world.checks.destinations.append(destination)
 
 

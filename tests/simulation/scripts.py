@@ -35,6 +35,7 @@ class Caller:
         self.finals: list[int] = []
         self._cseq = 1
         self._pracked: dict[str, str] = {}  # the last RSeq by the tag of its early dialog
+        self._dialogs: dict[str, Dialog] = {}  # by the To of their 2xx, which is acknowledged after their end too
         self._answers: dict[str, str] = {}  # to late offers, by the tag of their dialog: an ACK is repeated as it was
         body = "" if self._late_offer else agent.describe()
         supported = ["Supported: 100rel"] if random.random() < 0.5 else []
@@ -95,18 +96,20 @@ class Caller:
         """Acknowledge; keep the first call, and end those of other forks (RFC 3261 section 13.2.2.4)."""
         if self.agent.never_acknowledges:
             return
-        known = next((d for d in self.agent.dialogs.values() if d.call_id == self.call_id), None)
+        dialog = self._dialogs.get(response.get("To") or "")
         body = self._answers.get(response.to_tag)
         if body is None:
             body = self._answers[response.to_tag] = self.agent.describe() if self._late_offer else ""
-        if known is not None and known.remote == response.get("To"):
-            known.acknowledge(1, body)
+        if dialog is not None:
+            dialog.acknowledge(1, body)
             return
+        known = next((d for d in self.agent.dialogs.values() if d.call_id == self.call_id), None)
         self.finals.append(response.status)
         # Forks share the caller's tag, so each is filed under its own.
         tag = self.tag if known is None else f"{self.tag}/{response.to_tag}"
         remote, target = response.get("To") or "", _target(response)
         dialog = Dialog(self.agent, self.call_id, self._from, remote, target, self._cseq, tag)
+        self._dialogs[remote] = dialog
         dialog.acknowledge(1, body)
         if known is not None or self._cancelled:
             dialog.hang_up()

@@ -38,6 +38,7 @@ PUBLIC = Listener(0, "public", Zone.PUBLIC, Transport.UDP, "192.0.2.1", 5060)
 CORE = Listener(1, "core", Zone.CORE, Transport.UDP, "10.0.0.1", 5060)
 BROWSERS = Listener(2, "browsers", Zone.PUBLIC, Transport.WSS, "192.0.2.1", 443)
 CORE_TCP = Listener(3, "core-tcp", Zone.CORE, Transport.TCP, "10.0.0.1", 5060)
+_EDGE_INSIDE = Source(CORE.host, CORE.port)
 CARRIER = "198.51.100.7"
 SCREEN = ScreenSettings(admission=AdmissionSettings(open=("public",)))
 
@@ -83,6 +84,8 @@ class World:
         self._by_address: dict[tuple[Zone, Source], Agent] = {}
         self._streams: dict[int, Agent] = {}
         self._flow_of: dict[Agent, Flow] = {}
+        self._to_itself: dict[int, Flow] = {}
+        """The other end of each connection between the edge and itself, by serial."""
         self._wake: Timer | None = None
         self._not_sent: list[tuple[bytes, SendFailure]] = []
         self._wake_at = 0.0
@@ -203,6 +206,7 @@ class World:
                 agent = self._streams.get(effect.flow.serial)
                 if agent is not None:
                     self.clock.after(0.0, self.disconnect, agent)
+                self.clock.after(0.0, self._disconnect_from_itself, effect.flow)
             elif isinstance(effect, Media):
                 self._media(effect)
         self.checks.offers()
@@ -211,6 +215,10 @@ class World:
         self._arm()
 
     def _send(self, flow: Flow, data: bytes) -> None:
+        if flow.serial in self._to_itself or flow.peer == _EDGE_INSIDE:
+            # A proxy inside that is on the way of no dialog has shown one side the Contact of the other.
+            self.clock.after(0.0, self._receive_from_itself, flow, data)
+            return
         if flow.serial:
             agent = self._streams.get(flow.serial)
             if agent is not None:
@@ -234,6 +242,12 @@ class World:
 
     def _open(self, flow: Flow) -> None:
         agent = self._by_address.get((flow.listener.zone, flow.peer))
+        if flow.peer == _EDGE_INSIDE:
+            accepted = self.edge.new_flow(CORE_TCP, Source(_EDGE_INSIDE.host, 49152 + flow.serial % 16384))
+            self.edge.flow_opened(accepted)
+            self._to_itself[flow.serial], self._to_itself[accepted.serial] = accepted, flow
+            self.clock.after(0.0, self._connected, flow)
+            return
         if agent is None:
             raise Finding(f"a connection to {flow.peer}, where nobody was ever heard of")
         self._streams[flow.serial] = agent
@@ -243,8 +257,21 @@ class World:
         else:
             self.clock.after(0.001, self._connected, flow)
 
+    def _receive_from_itself(self, flow: Flow, data: bytes) -> None:
+        if not flow.serial:
+            self._receive(Flow(CORE, _EDGE_INSIDE), data)
+        elif flow.serial in self._to_itself:
+            self._receive(self._to_itself[flow.serial], data)
+
+    def _disconnect_from_itself(self, flow: Flow) -> None:
+        if flow.serial in self._to_itself:
+            for end in (flow, self._to_itself[flow.serial]):
+                del self._to_itself[end.serial]
+                self.checks.closed(end)
+                self._carry_out(self.edge.flow_closed(end, self.now))
+
     def _connected(self, flow: Flow) -> None:
-        if flow.serial in self._streams:
+        if flow.serial in self._streams or flow.serial in self._to_itself:
             self._carry_out(self.edge.flow_connected(flow, self.now))
 
     def _media(self, effect: Media) -> None:
