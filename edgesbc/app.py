@@ -192,6 +192,7 @@ class App:
                 lambda: media.ports_in_use,
                 lambda: media.packets,
                 lambda: media.counts,
+                media.quality,
             )
 
     def _media_command(self, cookie: int, command: MediaCommand) -> MediaReply | MediaError | None:

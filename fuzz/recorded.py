@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from edgesbc.base.address import Source, Zone
@@ -31,6 +32,7 @@ class RecordedPair:
         self.interface = interface
         self.rtp = self.rtcp = NO_TARGET
         self.other: RecordedPair | None = None
+        self.on_reports: Callable[[bytes, float], None] | None = None
 
     @property
     def port(self) -> int:
@@ -51,6 +53,9 @@ class RecordedPair:
     def arrive(self, packets: int) -> None:
         """Count packets from the peer."""
         self._packets += packets
+
+    def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
+        self.on_reports = receiver
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         assert self in self._ports.open_pairs, "a closed port gets a target"

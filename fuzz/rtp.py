@@ -180,7 +180,7 @@ class _Steps:
 
     def _new_channels(self, is_rtcp: bool) -> list[Channel]:
         return [
-            Channel(port, is_rtcp, slot, _COUNTERS, _BUFFER, lambda: self._now, lambda channel: None)
+            Channel(port, is_rtcp, slot, _COUNTERS, _BUFFER, lambda: self._now, lambda channel: None, lambda *_: None)
             for slot, port in enumerate(_PORTS)
         ]
 

@@ -334,6 +334,8 @@ RELAY_SWITCH_SECONDS: Final = 0.0002
 """How long a relay's thread waits for another thread that computes, three times for each packet that comes alone."""
 RELAYS: Final = 64
 """Relay processes; more cores than that have other work."""
+RELAY_REPORTS: Final = 512
+"""Channels whose RTCP a relay copies for media control in that time, one packet of each."""
 RELAY_FAULT_BYTES: Final = 1_000
 """Longest text of an internal error that a relay reports."""
 RELAY_PING_SECONDS: Final = 0.5
@@ -355,6 +357,8 @@ ENTROPY_WORDS: Final = 1_024
 """Random numbers of 32 bits that are read from the kernel at once."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
+RTCP_SENDER_REPORTS: Final = 8
+"""Sender reports of one stream whose answers are waited for, to measure the round trip."""
 MEDIA_LINK_FIELD_BYTES: Final = MESSAGE_BYTES
 """Longest field of a message between signalling and the media plane: a description or tag is part of a SIP message."""
 MEDIA_LINK_BYTES: Final = 262_144

@@ -13,6 +13,7 @@ from edgesbc.base.address import Zone
 from edgesbc.base.counts import Counts
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.media.latch import build_interfaces
+from edgesbc.media.quality import QualityHistograms
 from edgesbc.media.relay import Relay, RelayPorts, relay_capacity
 from edgesbc.media.relay_process import RelayProcess
 from edgesbc.media.relay_thread import RelayThread
@@ -125,6 +126,11 @@ class MediaPlane:
     def packets(self) -> int:
         """Packets received from peers since the start."""
         return self._ports.packets
+
+    @property
+    def quality(self) -> QualityHistograms:
+        """What sides have reported of media sections that have ended."""
+        return self._table.quality
 
     @property
     def counts(self) -> Counts:

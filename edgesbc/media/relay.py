@@ -77,6 +77,9 @@ class PortPair:
         self._client.join(self.rtp, other.rtp)
         self._client.join(self.rtcp, other.rtcp)
 
+    def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
+        self.rtp.on_reports = self.rtcp.on_reports = receiver
+
     def close(self) -> None:
         self._client.close(self.rtp)
         self._client.close(self.rtcp)

@@ -30,10 +30,17 @@ class RelayFault(Exception):
     """An internal error within a relay, which cost a packet or a channel."""
 
 
+ReportsReceiver = Callable[[bytes, float], None]
+"""Called with an RTCP packet, and with the time at which it was received, in seconds on a clock of its own."""
+
+
 class RelayChannel:
     """What media control knows of one channel: a port that faces one peer."""
 
-    __slots__ = ("_before", "_counters", "firm", "generation", "is_rtcp", "joined", "number", "peer", "sock", "target")
+    __slots__ = (
+        "_before", "_counters", "firm", "generation", "is_rtcp", "joined", "number", "on_reports", "peer", "sock",
+        "target",
+    )  # fmt: skip
 
     def __init__(self, number: int, sock: socket.socket, is_rtcp: bool, counters: RelayCounters) -> None:
         self._counters = counters
@@ -50,6 +57,8 @@ class RelayChannel:
         self.firm = False
         """Whether the peer is at the signalled port."""
         self.joined: RelayChannel | None = None
+        self.on_reports: ReportsReceiver | None = None
+        """Called with copies of RTCP packets from the peer."""
 
     @property
     def packets(self) -> int:
@@ -145,6 +154,7 @@ class RelayClient:
         self._closed.append(channel.number)
         if channel.joined is not None:
             channel.joined.joined = None
+        channel.on_reports = None
         if channel.sock is not None:
             if channel.sock in self._new or self._waiting:
                 self._close_later.append(channel.sock)  # it is still to be sent
@@ -270,6 +280,12 @@ class RelayClient:
         if channel is not None and channel.generation == generation:
             channel.peer = peer
             channel.firm = firm
+
+    def reports(self, number: int, received: float, data: bytes) -> None:
+        """The relay has relayed an RTCP packet of the channel's peer."""
+        channel = self._channels.get(number)
+        if channel is not None and channel.on_reports is not None:
+            channel.on_reports(data, received)
 
     def fault(self, text: str) -> None:
         """An internal error in the relay."""

@@ -3,6 +3,8 @@ answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -10,6 +12,7 @@ import attrs
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget
+from edgesbc.media.quality import StreamQuality, clock_rate_of
 from edgesbc.media.side_activity import SideActivity
 from edgesbc.sdp.session import SessionDescription
 
@@ -58,6 +61,10 @@ class MediaPorts(Protocol):
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         """Take over what signalling says about the peer; the same targets again keep a learned peer."""
+
+    def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
+        """Have ``receiver`` called with copies of the peer's RTCP packets, and when they were received (seconds, the
+        relay's clock); None: no more."""
 
     def close(self) -> None:
         """Close both ports and let their numbers rest; a second time does nothing."""
@@ -118,17 +125,31 @@ class SessionSide:
 
 
 class MediaStream:
-    """The ports of one media section: ``pairs[n]`` faces side n, on ``interfaces[n]``."""
+    """The ports of one media section: ``pairs[n]`` faces side n, on ``interfaces[n]``. ``on_closed`` is called once,
+    when it ends."""
 
-    __slots__ = ("interfaces", "pairs")
+    __slots__ = ("_on_closed", "interfaces", "pairs", "quality")
 
-    def __init__(self, pairs: tuple[MediaPorts, MediaPorts], interfaces: SideInterfaces) -> None:
+    def __init__(
+        self,
+        pairs: tuple[MediaPorts, MediaPorts],
+        interfaces: SideInterfaces,
+        on_closed: Callable[[MediaStream], None],
+    ) -> None:
         self.pairs = pairs
         self.interfaces = interfaces
+        self.quality = StreamQuality()
+        self._on_closed: Callable[[MediaStream], None] | None = on_closed
+        for side, pair in enumerate(pairs):
+            pair.watch_reports(partial(self.quality.on_packet, side))
 
     def close(self) -> None:
         for pair in self.pairs:
+            pair.watch_reports(None)
             pair.close()
+        on_closed, self._on_closed = self._on_closed, None
+        if on_closed is not None:
+            on_closed(self)
 
 
 class PendingOffer:
@@ -266,6 +287,10 @@ class MediaSession:
         elif self.previous is None:
             self.previous = current
         self.current = current.answer(offer, side)
+        sections = () if side.description is None else side.description.media
+        for stream, media in zip(self.current.streams, sections, strict=False):
+            if stream is not None:
+                stream.quality.clock_rate = clock_rate_of(media)
         self._apply()
 
     def roll_back(self) -> None:

@@ -29,6 +29,7 @@ from edgesbc.media.commands import (
 from edgesbc.media.families import interfaces_for_offer, interfaces_of_layout
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.port_reserve import PortReserve
+from edgesbc.media.quality import QualityHistograms
 from edgesbc.media.session import (
     MediaSession,
     MediaStream,
@@ -62,7 +63,7 @@ class SessionTable:
 
     __slots__ = (
         "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_one_way", "_ports", "_reserve",
-        "_rtp_timeout", "_sessions", "_timeout", "total",
+        "_rtp_timeout", "_sessions", "_timeout", "quality", "total",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +93,8 @@ class SessionTable:
         self._deadlines: Deadlines[MediaSession] = Deadlines()
         self.total = 0
         """Sessions opened since the start."""
+        self.quality = QualityHistograms()
+        """What sides have reported of media sections that have ended."""
 
     def __len__(self) -> int:
         return self._count
@@ -298,6 +301,12 @@ class SessionTable:
             del self._sessions[session.session_id]
         self._count -= 1
 
+    def _record_quality(self, stream: MediaStream) -> None:
+        for side, interface in enumerate(stream.interfaces):
+            summary = stream.quality.summary(side)
+            if summary is not None:
+                self.quality.record(interface.zone, summary)
+
     def _touch(self, session: MediaSession, now: float) -> None:
         session.active = now
         self._watch(session, now)
@@ -352,7 +361,7 @@ class SessionTable:
             for index, want in enumerate(wanted):
                 if want and streams[index] is None:
                     known = (0, 0) if ports is None or index >= len(ports) else ports[index]
-                    opened.append(MediaStream(self._ports.open(interfaces, known), interfaces))
+                    opened.append(MediaStream(self._ports.open(interfaces, known), interfaces, self._record_quality))
                     streams[index] = opened[-1]
         except NoPorts:
             for stream in opened:

@@ -8,6 +8,7 @@ from functools import partial
 from edgesbc.base.counts import Counts
 from edgesbc.dispatch.health import MemberState
 from edgesbc.dispatch.member import Member
+from edgesbc.media.quality import QualityHistograms
 from edgesbc.observe.metrics import Metrics, Read
 from edgesbc.signalling.edge import Edge
 
@@ -188,10 +189,22 @@ def instrument_faults(metrics: Metrics, faults: Counts, records_lost: Callable[[
 
 
 def instrument_media(
-    metrics: Metrics, sessions: Read, ports: Read, packets: Callable[[], int], dropped: Callable[[], Counts]
+    metrics: Metrics,
+    sessions: Read,
+    ports: Read,
+    packets: Callable[[], int],
+    dropped: Callable[[], Counts],
+    quality: QualityHistograms,
 ) -> None:
     """The metrics of the media plane."""
     metrics.gauge("media_sessions", "Calls with media anchored.", sessions)
     metrics.gauge("media_ports", "Ports in use.", ports)
     metrics.counter("media_packets", "Packets received from peers.", (), _SingleCounter(packets))
     metrics.counter("media_dropped", "Packets not relayed.", ("reason",), _ReadCounts(dropped))
+    for name, help, histograms in (
+        ("media_reported_loss_ratio", "Share of lost packets.", quality.loss),
+        ("media_reported_jitter_seconds", "Interarrival jitter.", quality.jitter),
+        ("media_round_trip_seconds", "From the relay to a side and back.", quality.round_trip),
+        ("media_estimated_mos", "Mean opinion score (ITU-T G.107).", quality.score),
+    ):
+        metrics.histogram(name, f"{help} As RTCP of one side told of one media section.", histograms, ("zone",))

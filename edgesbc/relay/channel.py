@@ -48,10 +48,11 @@ class PacketBuffer:
 
 class Channel:
     """One socket: the RTP or the RTCP port that faces one peer. ``slot`` is the place of its numbers in ``counters``,
-    ``clock`` gives seconds. ``on_latched`` is called when the latch has learned a peer or another port of it."""
+    ``clock`` gives seconds. ``on_latched`` is called when the latch has learned a peer or another port of it,
+    ``on_rtcp`` with each RTCP packet of the peer."""
 
     __slots__ = (
-        "_buffer", "_clock", "_counters", "_credit", "_on_latched", "forward", "generation", "is_rtcp",
+        "_buffer", "_clock", "_counters", "_credit", "_on_latched", "_on_rtcp", "forward", "generation", "is_rtcp",
         "kernel_filtered", "latch", "octets", "opposite", "packets", "receive_into", "rtcp_packets", "slot", "sock",
     )  # fmt: skip
 
@@ -64,11 +65,13 @@ class Channel:
         buffer: PacketBuffer,
         clock: Callable[[], float],
         on_latched: Callable[[Channel], None],
+        on_rtcp: Callable[[Channel, memoryview], None],
     ) -> None:
         self._clock = clock
         self._counters = counters
         self._buffer = buffer
         self._on_latched = on_latched
+        self._on_rtcp = on_rtcp
         self.sock = sock
         self.is_rtcp = is_rtcp
         self.slot = slot
@@ -218,6 +221,7 @@ class Channel:
         if 192 <= data[1] <= 223:
             self.rtcp_packets += 1
             counters.rtcp_packets[slot] = self.rtcp_packets
+            self._on_rtcp(self, data)
         if self.latch.target.limited:
             self._credit += len(data)
         try:

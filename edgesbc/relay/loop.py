@@ -18,7 +18,7 @@ from edgesbc.media.latch import MediaTarget
 from edgesbc.relay.channel import Channel, PacketBuffer, is_media
 from edgesbc.relay.counters import INTERNAL, INVALID, REFUSED, RelayCounters
 from edgesbc.relay.link import LinkClosed, RelayLink
-from edgesbc.relay.messages import fault_event, latched_event, read_commands
+from edgesbc.relay.messages import fault_event, latched_event, read_commands, reports_event
 
 __all__ = ["RelayLoop"]
 
@@ -40,6 +40,7 @@ class RelayLoop:
         self._by_number: dict[int, Channel] = {}
         self._latched: dict[int, Channel] = {}  # those that an event has to tell of
         self._unwatched: dict[int, Channel] = {}
+        self._reports: dict[int, tuple[float, bytes]] = {}  # RTCP packets that an event has to carry, by the channel
         self._fault = ""
         self._events_due = -1.0
         self.ended = False
@@ -98,6 +99,7 @@ class RelayLoop:
                 if 192 <= memory[1] <= 223:  # RTCP on the port of RTP (RFC 5761 section 4)
                     channel.rtcp_packets += 1
                     counters.rtcp_packets[channel.slot] = channel.rtcp_packets
+                    self._note_reports(channel, views[size])
                 try:
                     channel.forward(views[size])
                 except OSError as error:
@@ -131,8 +133,8 @@ class RelayLoop:
         if sock is None:
             self.report(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             return
-        on_latched = self._note_latched
-        channel = Channel(sock, is_rtcp, number, self._counters, self._buffer, self._clock, on_latched)
+        noted = self._note_latched, self._note_reports
+        channel = Channel(sock, is_rtcp, number, self._counters, self._buffer, self._clock, *noted)
         self.close_channel(number)
         self._by_number[number] = channel
         self._by_descriptor[sock.fileno()] = channel
@@ -178,6 +180,7 @@ class RelayLoop:
         channel = self._by_number.pop(number, None)
         if channel is not None:
             self._latched.pop(number, None)
+            self._reports.pop(number, None)
             self._unwatched.pop(number, None)
             descriptor = channel.sock.fileno()
             del self._by_descriptor[descriptor]
@@ -195,6 +198,12 @@ class RelayLoop:
     def _note_latched(self, channel: Channel) -> None:
         self._latched[channel.slot] = channel
         self._plan_events()
+
+    def _note_reports(self, channel: Channel, data: memoryview) -> None:
+        """Keep a copy of an RTCP packet for media control, of one for each channel."""
+        if channel.slot not in self._reports and len(self._reports) < limits.RELAY_REPORTS:
+            self._reports[channel.slot] = self._clock(), bytes(data)
+            self._plan_events()
 
     def report(self, error: Exception) -> None:
         """Tell media control of an internal error, of one at a time."""
@@ -222,7 +231,7 @@ class RelayLoop:
 
     def _send_events(self) -> bool:
         """Send the events that wait; whether the link took them all."""
-        while self._fault or self._latched:
+        while self._fault or self._latched or self._reports:
             data = fault_event(self._fault) if self._fault else b""
             numbers = []
             for number, channel in self._latched.items():
@@ -232,9 +241,17 @@ class RelayLoop:
                 peer = channel.latch.peer
                 if peer is not None:
                     data += latched_event(number, channel.generation, peer, channel.latch.firm)
+            copied = []
+            for number, (received, reports) in self._reports.items():
+                if len(data) >= limits.RELAY_BATCH_BYTES:
+                    break
+                copied.append(number)
+                data += reports_event(number, received, reports)
             if data and not self._link.send(data):
                 return False
             self._fault = ""
+            for number in copied:
+                del self._reports[number]
             for number in numbers:
                 del self._latched[number]
         return True
@@ -248,5 +265,6 @@ class RelayLoop:
         self._by_number.clear()
         self._by_descriptor.clear()
         self._latched.clear()
+        self._reports.clear()
         self._epoll.close()
         self._link.close()

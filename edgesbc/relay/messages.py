@@ -18,7 +18,7 @@ from edgesbc.media.latch import MediaTarget
 
 __all__ = [
     "CommandReceiver", "CommandWriter", "EventReceiver", "RelayMessageError", "fault_event", "latched_event",
-    "read_commands", "read_events",
+    "read_commands", "read_events", "reports_event",
 ]  # fmt: skip
 
 _OPEN: Final = 1
@@ -29,6 +29,7 @@ _CLOSE: Final = 5
 _PING: Final = 6
 _LATCHED: Final = 64
 _FAULT: Final = 65
+_REPORTS: Final = 66
 
 _IS_RTCP: Final = 1
 _IPV6: Final = 2
@@ -43,6 +44,7 @@ _TWO_NUMBERS: Final = struct.Struct("!BII")
 _TARGET_HEAD: Final = struct.Struct("!BIIBB")
 _PEER_HEAD: Final = struct.Struct("!BIIB")
 _VALUE: Final = struct.Struct("!BQ")
+_REPORTS_HEAD: Final = struct.Struct("!BIdH")
 _HOST_HEAD: Final = struct.Struct("!HB")
 
 
@@ -77,6 +79,10 @@ class EventReceiver(Protocol):
 
     def latched(self, number: int, generation: int, peer: Source, firm: bool) -> None:
         """The channel has learned its peer, or another port of it (see :class:`edgesbc.media.latch.Latch`)."""
+
+    def reports(self, number: int, received: float, data: bytes) -> None:
+        """A copy of an RTCP packet from the channel's peer, which was received at ``received``: seconds on the relay's
+        clock, which is no other's."""
 
     def fault(self, text: str) -> None:
         """An internal error has cost a packet."""
@@ -208,6 +214,11 @@ def latched_event(number: int, generation: int, peer: Source, firm: bool) -> byt
     return _PEER_HEAD.pack(_LATCHED, number, generation, firm) + _source(peer)
 
 
+def reports_event(number: int, received: float, data: bytes) -> bytes:
+    """See :meth:`EventReceiver.reports`."""
+    return _REPORTS_HEAD.pack(_REPORTS, number, received, len(data)) + data
+
+
 def fault_event(text: str) -> bytes:
     """See :meth:`EventReceiver.fault`; the text is cut at ``limits.RELAY_FAULT_BYTES``."""
     encoded = text.encode("utf-8", "replace")[: limits.RELAY_FAULT_BYTES]
@@ -224,6 +235,11 @@ def read_events(data: bytes, receiver: EventReceiver) -> None:
                 _, number, generation, firm = _PEER_HEAD.unpack_from(data, at)
                 peer, at = _read_source(data, at + _PEER_HEAD.size)
                 receiver.latched(number, generation, peer, bool(firm))
+            elif kind == _REPORTS:
+                _, number, received, size = _REPORTS_HEAD.unpack_from(data, at)
+                at += _REPORTS_HEAD.size
+                receiver.reports(number, received, data[at : at + size])
+                at += size
             elif kind == _FAULT:
                 _, size = _KIND_AND_NUMBER.unpack_from(data, at)
                 at += _KIND_AND_NUMBER.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from support.media import offer
@@ -29,6 +30,8 @@ class _Pair:
         self.port = port
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None: ...
+
+    def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None: ...
 
     def close(self) -> None: ...
 

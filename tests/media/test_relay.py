@@ -6,12 +6,14 @@ import pytest
 from support.icmp import icmp
 from support.media import answer, offer
 from support.relay import SteppedRelay
+from support.rtcp import receiver_report, sender_report
 
 from bench.ports import free_range
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.commands import Delete, MediaReply
 from edgesbc.media.latch import build_interfaces
+from edgesbc.media.rtcp import ReceptionReport
 from edgesbc.media.session import NoPorts
 from edgesbc.media.session_table import SessionTable
 from edgesbc.sdp.session import parse_session
@@ -115,6 +117,26 @@ def test_rtp_goes_both_ways_and_is_counted(harness):
     harness.table.receive(Delete("c", "a"), 0.0)
     assert harness.relay.packets == 3
     assert not harness.relay.drops
+
+
+def test_the_quality_that_a_side_reports_is_recorded(harness):
+    """RTCP on the port of RTP and on its own: the caller's sender report, and what the callee answers to it."""
+    a, b, b_rtcp = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.6")
+    for_b = harness.port(offer("c", "a", a.sdp()))
+    for_a = harness.port(answer("c", "a", "b", b.sdp(lines=f"a=rtcp:{b_rtcp.port}\r\n")))
+    a.send(RTP, for_a)
+    harness.turn()
+    a.send(sender_report(1, 7 << 16, 1, []), for_a)
+    harness.turn()
+    harness.now = 1.0
+    b_rtcp.send(receiver_report(2, [ReceptionReport(1, 0.5, 1, 800, 7, 0.75)]), for_b + 1)
+    harness.turn()
+    harness.now = 2.0
+    harness.turn()
+    harness.table.receive(Delete("c", "a"), harness.now)
+    quality = harness.table.quality
+    assert (quality.loss["core",].total, quality.jitter["core",].total) == (0.5, 0.1)
+    assert quality.round_trip["core",].total == 0.25
 
 
 def test_rtcp_goes_from_odd_port_to_odd_port(harness):

@@ -84,6 +84,9 @@ class LoopHarness:
     def fault(self, text):
         self.events.append(text)
 
+    def reports(self, *event):
+        self.events.append(event)
+
     def told(self):
         """The events of the link since the last time."""
         self.events = []
@@ -276,3 +279,41 @@ def test_another_relay_goes_on_with_the_same_socket_and_peer():
     assert second.counters.packets[0] == 2
     second.close()
     first.close()
+
+
+def rtcp(number):
+    return b"\x80\xc9\x00\x01" + number.to_bytes(4)
+
+
+def test_rtcp_that_was_relayed_is_copied_to_media_control_one_packet_of_a_channel_at_a_time(harness):
+    a, b, for_a, for_b = harness.call()
+    for sock, address in ((a, for_a), (b, for_b)):
+        sock.sendto(RTP, address)
+        harness.loop.turn(0)
+    harness.now += limits.RELAY_EVENT_SECONDS
+    harness.loop.turn(0)
+    harness.told()
+    for number in (1, 2):
+        a.sendto(rtcp(number), for_a)
+        harness.loop.turn(0)
+    b.sendto(rtcp(3), for_b)
+    harness.loop.turn(0)
+    assert received(b)[-2:] == [rtcp(1), rtcp(2)]
+    assert harness.told() == [], "not at once"
+    noted = harness.now
+    harness.now += limits.RELAY_EVENT_SECONDS
+    harness.loop.turn(0)
+    assert harness.told() == [(0, noted, rtcp(1)), (1, noted, rtcp(3))]
+
+
+def test_copies_of_rtcp_have_a_bound(harness, monkeypatch):
+    monkeypatch.setattr(limits, "RELAY_REPORTS", 1)
+    a, b, for_a, for_b = harness.call()
+    for sock, address in ((a, for_a), (b, for_b)):
+        sock.sendto(rtcp(1), address)
+        harness.loop.turn(0)
+        sock.sendto(rtcp(1), address)
+        harness.loop.turn(0)
+    harness.now += limits.RELAY_EVENT_SECONDS
+    harness.loop.turn(0)
+    assert len([event for event in harness.told() if len(event) == 3]) == 1

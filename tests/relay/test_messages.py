@@ -12,6 +12,7 @@ from edgesbc.relay.messages import (
     latched_event,
     read_commands,
     read_events,
+    reports_event,
 )
 
 NUMBERS = st.integers(0, 2**32 - 1)
@@ -31,6 +32,7 @@ COMMANDS = st.one_of(
 EVENTS = st.one_of(
     st.tuples(st.just("latched"), NUMBERS, NUMBERS, SOURCES, st.booleans()),
     st.tuples(st.just("fault"), st.text(max_size=200)),
+    st.tuples(st.just("reports"), NUMBERS, st.floats(0, 1e9), st.binary(max_size=1500)),
 )
 
 
@@ -67,7 +69,7 @@ def test_commands_are_read_as_they_were_written(commands):
 @given(st.lists(EVENTS, max_size=20))
 def test_events_are_read_as_they_were_written(events):
     recorder = Recorder()
-    make = {"latched": latched_event, "fault": fault_event}
+    make = {"latched": latched_event, "fault": fault_event, "reports": reports_event}
     read_events(b"".join(make[name](*arguments) for name, *arguments in events), recorder)
     assert recorder.calls == events
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgesbc.base.address import Source, Zone
@@ -65,6 +65,7 @@ class RecordedPair:
         self.packets = 0
         self.octets = 0
         self.rtcp_packets = 0
+        self.on_reports: Callable[[bytes, float], None] | None = None
 
     @property
     def rtp_packets(self) -> int:
@@ -72,6 +73,9 @@ class RecordedPair:
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp, self.rtcp = rtp, rtcp
+
+    def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
+        self.on_reports = receiver
 
     def close(self) -> None:
         del self.source.open_pairs[self.zone, self.port]
