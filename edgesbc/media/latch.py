@@ -108,6 +108,8 @@ class MediaTarget:
     """Where to send until the peer is learned; None: send nothing before that."""
     learn_from: frozenset[str]
     """The addresses whose first packet makes its source the peer."""
+    udptl: bool = False
+    """Whether packets are those of UDPTL (ITU-T T.38), which have no head to be known by; otherwise RTP."""
     limited: bool = attrs.field(default=False, eq=False)
     """Whether no more bytes are sent to the peer than came from it, because it has not shown that it wants them."""
 

@@ -14,6 +14,7 @@ from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget
 from edgesbc.media.quality import StreamQuality, clock_rate_of
 from edgesbc.media.side_activity import SideActivity
+from edgesbc.media.targets import is_fax
 from edgesbc.sdp.session import SessionDescription
 
 __all__ = [
@@ -363,6 +364,12 @@ class MediaSession:
     def on_hold(self) -> bool:
         """Whether a side holds the call: nobody has to send then."""
         return any(side.held for side in self.current.sides)
+
+    @property
+    def is_fax(self) -> bool:
+        """Whether a side has described T.38 over UDPTL: it may be silent for as long as a page takes."""
+        descriptions = [side.description for side in self.current.sides if side.description is not None]
+        return any(is_fax(media) for description in descriptions for media in description.media)
 
     def lifetime(self, media_timeout: float, hold_timeout: float) -> float:
         """When the session ends if no more packets come and no side refreshes it (seconds, the plane's clock)."""

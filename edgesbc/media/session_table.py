@@ -162,8 +162,8 @@ class SessionTable:
 
     def _silent_sides(self, session: MediaSession, now: float) -> tuple[MediaSilence, ...]:
         """The sides that have fallen silent, and were not reported yet: those of an answered session that is not on
-        hold, whose sides both have to send."""
-        if self._one_way is OneWay.OFF or not session.established or session.on_hold:
+        hold and no fax, whose sides both have to send."""
+        if self._one_way is OneWay.OFF or not session.established or session.on_hold or session.is_fax:
             return ()
         silent = []
         for side, activity in zip(session.sides, session.activity, strict=True):

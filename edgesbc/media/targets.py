@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import ipaddress
 
+import attrs
+
 from edgesbc.base.address import family_of
 from edgesbc.base.errors import WireError
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, judge_target
 from edgesbc.sdp.session import MediaDescription, SessionDescription
 
-__all__ = ["described_family", "is_relayed", "media_targets"]
+__all__ = ["described_family", "is_fax", "is_relayed", "media_targets"]
 
-_RELAYED = frozenset({"RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"})
-"""Profiles whose packets the relay passes on unchanged; SDES keys (RFC 4568) pass with the description."""
+_FAX = "UDPTL"
+"""The protocol of T.38 facsimile (ITU-T T.38 annex D). It is written in lower case too."""
+_RELAYED = frozenset({"RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF", _FAX})
+"""Protocols whose packets the relay passes on unchanged; SDES keys (RFC 4568) pass with the description."""
 _DISCARD_PORT = 9  # browsers write it where RTCP has no port of its own
 
 
 def is_relayed(media: MediaDescription) -> bool:
-    """Whether a section is in use and has a profile that the relay passes on."""
-    return media.port != 0 and media.protocol in _RELAYED and media.ports == 1
+    """Whether a section is in use and has a protocol that the relay passes on."""
+    return media.port != 0 and media.protocol.upper() in _RELAYED and media.ports == 1
+
+
+def is_fax(media: MediaDescription) -> bool:
+    """Whether a section is in use for T.38 over UDPTL: a fax that receives a page sends nothing meanwhile."""
+    return media.port != 0 and media.protocol.upper() == _FAX
 
 
 def described_family(description: SessionDescription) -> str:
@@ -68,6 +77,8 @@ def _section_targets(
     if connection.unspecified:
         return NO_TARGET, NO_TARGET
     rtp = judge_target(interface, connection.address, media.port, received_from)
+    if is_fax(media):
+        return attrs.evolve(rtp, udptl=True), NO_TARGET
     host, port = _rtcp_address(media, connection.address)
     if not 0 < port <= 65_535 or host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return rtp, NO_TARGET

@@ -27,7 +27,7 @@ from edgesbc.relay.counters import (
     RelayCounters,
 )
 
-__all__ = ["Channel", "PacketBuffer", "drop_reason", "is_media"]
+__all__ = ["Channel", "PacketBuffer", "drop_reason", "is_media", "is_udptl"]
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _AF_UNSPEC_ADDRESS: Final = ctypes.create_string_buffer(16)  # struct sockaddr with sa_family 0
@@ -181,13 +181,13 @@ class Channel:
             try:
                 size, address = self.sock.recvfrom_into(buffer.memory)
             except BlockingIOError:
-                self.kernel_filtered = latch.firm and not self.is_rtcp and not latch.target.limited
+                self.kernel_filtered = latch.firm and not (self.is_rtcp or latch.target.limited or latch.target.udptl)
                 return taken
             except OSError:
                 self.drop(REFUSED)
                 continue
             data = buffer.views[size]
-            if not (_is_rtcp(data) if self.is_rtcp else is_media(data)):
+            if not self._is_expected(data):
                 self.drop(INVALID)
                 continue
             peer = latch.peer
@@ -199,6 +199,11 @@ class Channel:
                     self._lock(address)
             self.relay(data)
         return budget
+
+    def _is_expected(self, data: memoryview) -> bool:
+        if self.is_rtcp:
+            return _is_rtcp(data)
+        return is_udptl(data) if self.latch.target.udptl else is_media(data)
 
     def _lock(self, address: tuple[str, int]) -> None:
         if self.latch.firm:
@@ -218,7 +223,7 @@ class Channel:
         self.octets += len(data)
         counters.packets[slot] = self.packets
         counters.octets[slot] = self.octets
-        if 192 <= data[1] <= 223:
+        if 192 <= data[1] <= 223 and not self.latch.target.udptl:
             self.rtcp_packets += 1
             counters.rtcp_packets[slot] = self.rtcp_packets
             self._on_rtcp(self, data)
@@ -267,6 +272,11 @@ def is_media(data: memoryview) -> bool:
     if size < 8 or size > limits.MEDIA_PACKET_BYTES or data[0] >> 6 != 2:
         return False
     return size >= 12 or _is_rtcp(data)
+
+
+def is_udptl(data: memoryview) -> bool:
+    """Whether it may be UDPTL: a sequence number, a primary packet and how errors are corrected (ITU-T T.38 9.1)."""
+    return 5 <= len(data) <= limits.MEDIA_PACKET_BYTES
 
 
 def _is_rtcp(data: memoryview) -> bool:

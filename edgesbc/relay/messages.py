@@ -37,6 +37,7 @@ _RESTORED: Final = 4
 _LIMITED: Final = 1
 _SIGNALLED: Final = 2
 _SEND_TO: Final = 4
+_UDPTL: Final = 8
 
 _KIND_AND_NUMBER: Final = struct.Struct("!BI")
 _WITH_FLAGS: Final = struct.Struct("!BIB")
@@ -122,7 +123,7 @@ class CommandWriter:
 
     def set_target(self, number: int, generation: int, target: MediaTarget) -> None:
         signalled, send_to = target.signalled, target.send_to
-        flags = _LIMITED if target.limited else 0
+        flags = (_LIMITED if target.limited else 0) | (_UDPTL if target.udptl else 0)
         hosts = b""
         if signalled is not None:
             flags |= _SIGNALLED
@@ -204,7 +205,7 @@ def _read_target(data: bytes, at: int, receiver: CommandReceiver) -> int:
     for _ in range(hosts):
         source, at = _read_source(data, at)
         learn_from.append(source.host)
-    target = MediaTarget(signalled, send_to, frozenset(learn_from), bool(flags & _LIMITED))
+    target = MediaTarget(signalled, send_to, frozenset(learn_from), bool(flags & _UDPTL), bool(flags & _LIMITED))
     receiver.set_target(number, generation, target)
     return at
 

@@ -79,7 +79,7 @@ def test_rtp_and_sdes_keys_pass(protocol: str) -> None:
     assert "a=rtcp-fb:0 nack" in sdp
 
 
-@pytest.mark.parametrize("protocol", ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/RTP/AVP", "udptl", "UDP/BFCP"])
+@pytest.mark.parametrize("protocol", ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/RTP/AVP", "UDP/BFCP", "TCP/MSRP"])
 def test_an_offer_of_other_profiles_only_is_488(protocol: str) -> None:
     """RFC 5763 and RFC 5764 (DTLS-SRTP) among them: a browser's offer."""
     reply = reply_to(f"{protocol}\r\n{BROWSER}")

@@ -11,7 +11,7 @@ from support.rtcp import receiver_report, sender_report
 from bench.ports import free_range
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import Delete, MediaReply
+from edgesbc.media.commands import Delete, MediaReply, Rollback
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.rtcp import ReceptionReport
 from edgesbc.media.session import NoPorts
@@ -447,3 +447,99 @@ def test_a_port_that_the_kernel_will_not_watch_is_reported_and_tried_again(numbe
         harness.turn()
     assert (a.received(), b.received()) == ([RTP], [RTP])
     harness.close()
+
+
+# --- T.38 -----------------------------------------------------------------------------------------------
+
+FAX = [
+    bytes.fromhex("0000 01 06 00 00"),  # t30-indicator no-signal, without redundancy
+    bytes.fromhex("0001 01 02 01 01 06 00"),  # CNG, and the packet before it
+    bytes.fromhex("c8c8 05 c0 01 80 00 ff 00"),  # a sequence number that looks like the type of RTCP
+]
+"""UDPTL packets (ITU-T T.38 9.1): sequence number, primary packet, and packets that repeat earlier ones."""
+
+
+def fax_sdp(peer, port=None, protocol="udptl"):
+    return (
+        f"v=0\r\no=- 1 2 IN IP4 {peer.host}\r\ns=-\r\nc=IN IP4 {peer.host}\r\nt=0 0\r\n"
+        f"m=image {port or peer.port} {protocol} t38\r\na=T38FaxVersion:0\r\na=T38MaxBitRate:14400\r\n"
+        "a=T38FaxRateManagement:transferredTCF\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n"
+    )
+
+
+@pytest.mark.parametrize("protocol", ["udptl", "UDPTL"])
+def test_audio_becomes_fax_and_audio_again(harness, protocol):
+    """A gateway that hears a fax takes the section over (ITU-T T.38 annex D.2.2.4); the ports stay."""
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    for_a, for_b = harness.call(a, b)
+    a.send(RTP, for_a)
+    b.send(RTP, for_b)
+    harness.turn()
+    assert (a.received(), b.received()) == ([RTP], [RTP])
+    assert harness.port(offer("c", "b", fax_sdp(b, protocol=protocol), Zone.CORE, answerer="a")) == for_a
+    b.send(NEXT, for_b)
+    harness.turn()
+    assert a.received() == [NEXT], "audio goes on until the answer"
+    assert harness.port(answer("c", "b", "a", fax_sdp(a, protocol=protocol))) == for_b
+    harness.turn()
+    for packet in FAX:
+        a.send(packet, for_a)
+        b.send(packet, for_b)
+        harness.turn()
+    assert (a.received(), b.received()) == (FAX, FAX)
+    (session,) = harness.table.sessions()
+    session.look(0.0)
+    assert [activity.rtp for activity in session.activity] == [0 + 4, 0 + 5], "none of them counts as RTCP"
+    harness.port(offer("c", "a", a.sdp(), answerer="b"))
+    harness.port(answer("c", "a", "b", b.sdp()))
+    harness.turn()
+    a.send(FAX[0], for_a)
+    a.send(RTP, for_a)
+    harness.turn()
+    assert b.received() == [RTP]
+    assert harness.relay.drops["invalid",] == 1
+
+
+def test_a_fax_that_is_refused_leaves_audio_as_it_was(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    for_a, for_b = harness.call(a, b)
+    harness.port(offer("c", "b", fax_sdp(b), Zone.CORE, answerer="a"))
+    harness.table.receive(Rollback("c", "b"), harness.now)
+    a.send(RTP, for_a)
+    b.send(RTP, for_b)
+    harness.turn()
+    assert (a.received(), b.received()) == ([RTP], [RTP])
+
+
+def test_fax_in_a_section_of_its_own_beside_audio_that_ends(harness):
+    """Some gateways reject the audio section and offer another one."""
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    harness.call(a, b)
+    image = "m=image {} udptl t38\r\n"
+    reply = harness.table.receive(
+        offer("c", "a", a.sdp(lines=image.format(a.port)).replace(f"audio {a.port}", "audio 0"), answerer="b"), 0.0
+    )
+    for_b = parse_session(reply.sdp).media[1].port
+    reply = harness.table.receive(
+        answer("c", "a", "b", b.sdp(lines=image.format(b.port)).replace(f"audio {b.port}", "audio 0")), 0.0
+    )
+    audio, fax = parse_session(reply.sdp).media
+    assert audio.port == 0
+    assert str(fax.protocol) == "udptl"
+    harness.turn()
+    a.send(FAX[1], fax.port)
+    b.send(FAX[1], for_b)
+    harness.turn()
+    assert (a.received(), b.received()) == ([FAX[1]], [FAX[1]])
+
+
+def test_a_datagram_that_is_too_short_for_udptl_is_not_relayed(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    harness.port(offer("c", "a", fax_sdp(a)))
+    for_a = harness.port(answer("c", "a", "b", fax_sdp(b)))
+    harness.turn()
+    for packet in (b"", b"\0", FAX[0][:4]):
+        a.send(packet, for_a)
+        harness.turn()
+    assert b.received() == []
+    assert harness.relay.drops["invalid",] == 3

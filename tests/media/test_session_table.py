@@ -117,14 +117,14 @@ def test_another_caller_that_reuses_the_call_id_gets_its_own_session():
 
 def test_sections_come_go_and_are_rejected():
     harness = TableHarness()
-    offered = harness.ok(first_offer(sdp=sdp(CALLER, more=VIDEO + "m=image 4004 udptl t38\r\n")))
+    offered = harness.ok(first_offer(sdp=sdp(CALLER, more=VIDEO + "m=application 4004 UDP/BFCP *\r\n")))
     assert [bool(m.port) for m in offered.media] == [True, True, False]
     assert len(harness.ports.open_pairs) == 4
-    described = sdp(CALLEE, more=VIDEO.replace("4002", "0") + "m=image 0 udptl t38\r\n")
+    described = sdp(CALLEE, more=VIDEO.replace("4002", "0") + "m=application 0 UDP/BFCP *\r\n")
     answered = harness.ok(answer("c", "a", "b", described))
     assert [bool(m.port) for m in answered.media] == [True, False, False]
     # the next destination may still take the video that the first one declined
-    other = harness.ok(answer("c", "a", "b2", sdp(CALLEE, more=VIDEO + "m=image 4004 udptl t38\r\n")))
+    other = harness.ok(answer("c", "a", "b2", sdp(CALLEE, more=VIDEO + "m=application 4004 UDP/BFCP *\r\n")))
     assert [bool(m.port) for m in other.media] == [True, True, False]
     harness.ok(first_offer(answerer="b2", sdp=sdp(CALLER, more=VIDEO.replace("4002", "0"))))
     assert len(harness.ports.open_pairs) == 4  # the offer may be refused
@@ -393,6 +393,22 @@ def test_a_side_that_sends_rtcp_alone_ends_the_call_after_ten_minutes(silent, ta
     assert talk.go_on(590, other, rtcp=(dead,)) == []
     (event,) = talk.go_on(40, other, rtcp=(dead,))
     assert event.silent == (MediaSilence("c", tag, "RTP", 600.0),)
+
+
+@pytest.mark.parametrize("changes", ["caller", "callee"])
+def test_a_fax_that_receives_may_be_silent(changes):
+    """It sends nothing while a page comes, for which only the error correction of T.30 is a bound."""
+    talk = Talk()
+    fax = "m=image {} udptl t38\r\n"
+    offerer, tags = ("a", ("b",)) if changes == "caller" else ("b", ("a",))
+    hosts = (CALLER, CALLEE) if changes == "caller" else (CALLEE, CALLER)
+    zone = Zone.PUBLIC if changes == "caller" else Zone.CORE
+    described = [sdp(host).replace("m=audio 4000 RTP/AVP 0 8\r\n", fax.format(4000)) for host in hosts]
+    talk.harness.ok(offer("c", offerer, described[0], zone, answerer=tags[0]))
+    talk.harness.ok(answer("c", offerer, tags[0], described[1]))
+    assert talk.go_on(900, talk.caller) == []
+    (event,) = talk.go_on(90)
+    assert event == MediaTimeout("c", ("a", "b"), ())
 
 
 def test_an_echo_that_answers_with_rtcp_on_both_sides_ends_too():

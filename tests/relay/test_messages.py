@@ -19,7 +19,12 @@ NUMBERS = st.integers(0, 2**32 - 1)
 HOSTS = st.sampled_from(["192.0.2.7", "10.0.0.1", "2001:db8::10", "fe80::1"])
 SOURCES = st.builds(Source, HOSTS, st.integers(0, 65_535))
 TARGETS = st.builds(
-    MediaTarget, st.none() | SOURCES, st.none() | SOURCES, st.frozensets(HOSTS, max_size=2), st.booleans()
+    MediaTarget,
+    st.none() | SOURCES,
+    st.none() | SOURCES,
+    st.frozensets(HOSTS, max_size=2),
+    st.booleans(),
+    st.booleans(),
 )
 COMMANDS = st.one_of(
     st.tuples(st.just("open_channel"), NUMBERS, st.booleans(), st.booleans(), st.booleans()),
