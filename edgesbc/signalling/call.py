@@ -14,6 +14,7 @@ from edgesbc.base.address import CallHolder, Flow, Source, SourceKey, Transport,
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
+from edgesbc.media.commands import MediaCommand
 from edgesbc.signalling.open_offer import OpenOffer
 from edgesbc.signalling.tokens import RemoteTarget
 from edgesbc.sip.headers import NameAddr, parse_name_addr
@@ -209,6 +210,7 @@ class Call:
         "anchored",
         "call_id",
         "callee",
+        "callee_media",
         "caller",
         "connections",
         "due",
@@ -217,9 +219,10 @@ class Call:
         "has_subscription",
         "holder",
         "invite",
-        "late_offer",
+        "late_offers",
         "leases",
         "limited",
+        "media_holder",
         "media_id",
         "number",
         "open_offer",
@@ -249,7 +252,11 @@ class Call:
         self.acknowledged = ""  # the tag of the public side once it has shown that it receives at its address
         self.has_subscription = False  # whether a REFER or SUBSCRIBE was sent within it
         self.open_offer: OpenOffer | None = None  # the one without a final answer
-        self.late_offer: OpenOffer | None = None  # the last one that a response carried, while an ACK may answer it
+        self.late_offers: list[
+            OpenOffer
+        ] = []  # those that responses to one request carried, while ACKs may answer them
+        self.media_holder = ""  # the tag of the callee whose media are relayed, where several have answered
+        self.callee_media: dict[str, tuple[MediaCommand, ...]] = {}  # what it takes to relay those of each
         self.trunk = ""
         self.source: SourceKey | None = None
         self.holder: CallHolder | None = None
@@ -305,6 +312,14 @@ class Call:
             self.forks.append(leg)
             self.flows_changed()
 
+    @property
+    def unanswered_offers(self) -> list[OpenOffer]:
+        """The offers without a final answer; of several callees each may have made one (RFC 3261 section 13.2.2.4)."""
+        offers = [offer for offer in self.late_offers if offer.relayed is None]
+        if self.open_offer is not None and self.open_offer not in offers:
+            offers.append(self.open_offer)
+        return offers
+
     def close_offer(self, offer: OpenOffer) -> None:
         """``offer`` is answered, or will not be."""
         if self.open_offer is offer:
@@ -331,6 +346,8 @@ class Call:
     def survives_bye(self, tags: tuple[str, str]) -> bool:
         """Whether the call goes on, with another fork, when the dialog with these two tags is hung up."""
         self.forks = [leg for leg in self.forks if leg.tag not in tags]
+        for tag in tags:
+            self.callee_media.pop(tag, None)
         if self.callee is not None and self.callee.tag in tags and self.forks:
             self.callee = self.forks.pop(0)
         self.flows_changed()

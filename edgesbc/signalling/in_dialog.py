@@ -236,8 +236,12 @@ class InDialogRequests:
         A BYE before the final answer to the INVITE ends an early dialog only, because another fork may still be
         ringing. The call then ends with that final answer (RFC 3261 section 15.1.2), or at the limit of set-up.
         """
-        if call.invite is None and not call.survives_bye((bye.from_tag, bye.to_tag)):
+        if call.invite is not None:
+            return
+        if not call.survives_bye((bye.from_tag, bye.to_tag)):
             self._calls.end(call, now)
+        elif call.callee is not None:
+            self._parts.media.return_to(call, call.callee.tag)
 
 
 def _proves_address(call: Call, request: Request, flow: Flow) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import attrs
+
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
@@ -85,18 +87,19 @@ class MediaClient:
         family: str,
         callback: MediaCallback,
         now: float,
-    ) -> None:
+    ) -> Offer:
         """Anchor an offer: the description ``sdp`` on its way from ``sender`` to the side ``zone``, to an address of
         ``family``, "" where it may be either.
 
         ``offerer`` is the dialog tag of its sender, whose standing counts, ``answerer`` that of the other side, ""
-        before it has one.
+        before it has one. Returns the command.
         """
         sender_zone, host = sender.listener.zone, sender.peer[0]
         consent = _consent(call, offerer, sender, standing)
         reserved = bool(call.trunk) or call.caller.first.listener.zone is Zone.CORE
         offer = Offer(call.media_id, offerer, answerer, sdp, sender_zone, zone, host, consent, reserved, family)
         self._ask(call, offer, callback, now)
+        return offer
 
     def answer(
         self,
@@ -109,25 +112,64 @@ class MediaClient:
         callback: MediaCallback,
         now: float,
         final: bool = True,
-    ) -> None:
+    ) -> Answer:
         """Anchor the answer ``sdp`` of ``answerer``, whose standing counts, to the last offer of ``offerer``; both are
-        dialog tags. ``final`` is False where a refusal of the request takes it back."""
+        dialog tags. ``final`` is False where a refusal of the request takes it back. Returns the command."""
         consent = _consent(call, answerer, sender, standing)
         answer = Answer(call.media_id, offerer, answerer, sdp, sender.peer[0], consent, final)
         self._ask(call, answer, callback, now)
+        return answer
+
+    def confirm(self, call: Call, answer: Answer) -> None:
+        """The answer of a provisional response, or one that was sent before it was known to stay, stays."""
+        self._repeat(call, (attrs.evolve(answer, final=True),))
 
     def roll_back(self, call: Call, offer: OpenOffer) -> None:
         """An offer will have no answer: if it is still the open one, what was agreed on before stays."""
+        if offer in call.late_offers:
+            self._deadlines.schedule(offer, None)
+            call.late_offers = [other for other in call.late_offers if other is not offer]
         if call.open_offer is offer:
             call.open_offer = None
             self._cookie += 1
             self._effects.emit(Media(self._cookie, Rollback(call.media_id, offer.offerer)))
 
+    # --- several callees ---------------------------------------------------------------------------------
+
     def expect_answer(self, call: Call, offer: OpenOffer) -> None:
-        """A response carries ``offer``: a PRACK or an ACK may answer it."""
-        if call.late_offer is not None:
-            self._deadlines.schedule(call.late_offer, None)
-        call.late_offer = offer
+        """A response carries ``offer``: a PRACK or an ACK may answer it. Only callees that answer the same request
+        have offers at the same time."""
+        for other in call.late_offers:
+            if other.cseq != offer.cseq or other.offerer == offer.offerer:
+                self._deadlines.schedule(other, None)
+        others = [one for one in call.late_offers if one.cseq == offer.cseq and one.offerer != offer.offerer]
+        if len(others) < limits.FORK_BRANCHES:
+            call.late_offers = [*others, offer]
+
+    def reopen(self, call: Call, offer: OpenOffer) -> None:
+        """``offer`` is to be answered: where another callee has made one since, the media plane gets this one again."""
+        if call.open_offer is not offer and offer.command is not None:
+            call.open_offer = offer
+            self._repeat(call, (offer.command,))
+
+    def return_to(self, call: Call, callee: str) -> None:
+        """Relay the media of the callee with that tag, where those of another one are relayed now."""
+        commands = call.callee_media.get(callee)
+        if commands is not None and call.media_holder != callee:
+            call.media_holder = callee
+            self._repeat(call, commands)
+
+    def _repeat(self, call: Call, commands: tuple[MediaCommand, ...]) -> None:
+        """Give commands again. Their replies are not needed: the descriptions have been sent."""
+        for command in commands:
+            if isinstance(command, Offer | Answer):
+                author = command.offerer if isinstance(command, Offer) else command.answerer
+                if call.acknowledged == author:
+                    command = attrs.evolve(command, consent=Consent.ANY)
+            self._cookie += 1
+            self._effects.emit(Media(self._cookie, command))
+
+    # --- the end of an exchange --------------------------------------------------------------------------
 
     def await_ack(self, call: Call, offer: OpenOffer, now: float) -> None:
         """The ACK of a 2xx answers ``offer``: it comes while the 2xx is repeated (RFC 3261 section 13.3.1.4)."""
@@ -135,9 +177,10 @@ class MediaClient:
         self._deadlines.schedule(offer, now + 64 * T1)
 
     def _on_no_ack(self, call: Call, offer: OpenOffer) -> None:
-        self.roll_back(call, offer)
-        if call.late_offer is offer:
-            call.late_offer = None
+        if offer.relayed is None:
+            self.roll_back(call, offer)
+        else:
+            call.late_offers = [other for other in call.late_offers if other is not offer]
 
     def acknowledge(self, call: Call, tag: str) -> None:
         """The public side with that tag has shown, on the flow that it began on, that it received an answer."""
@@ -151,6 +194,8 @@ class MediaClient:
 
     def establish(self, call: Call) -> None:
         """The call is answered."""
+        if call.callee is not None:
+            self.return_to(call, call.callee.tag)
         if call.anchored:
             self._cookie += 1
             self._effects.emit(Media(self._cookie, Establish(call.media_id, call.caller.tag, record_of(call))))
@@ -185,9 +230,10 @@ class MediaClient:
 
     def delete(self, call: Call) -> None:
         """End the media session of a call."""
-        if call.late_offer is not None:
-            self._deadlines.schedule(call.late_offer, None)
-        call.open_offer = call.late_offer = None
+        for offer in call.late_offers:
+            self._deadlines.schedule(offer, None)
+        call.open_offer = None
+        call.late_offers = []
         self._cookie += 1
         self._effects.emit(Media(self._cookie, Delete(call.media_id, call.caller.tag)))
 

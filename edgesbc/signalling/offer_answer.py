@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, family_of
-from edgesbc.media.commands import MediaError
+from edgesbc.media.commands import Answer, MediaError
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.bodies import body_error, has_sdp, multipart_error, sdp_of
 from edgesbc.signalling.call import Call, CallState
@@ -34,7 +36,7 @@ class OfferAnswer:
     """
 
     __slots__ = (
-        "_call", "_family", "_last_answer", "_media", "_negotiates", "_offer", "_server", "_standing",
+        "_answers", "_call", "_family", "_held", "_media", "_negotiates", "_offer", "_server", "_standing",
         "offer_in_request", "waiting",
     )  # fmt: skip
 
@@ -49,8 +51,8 @@ class OfferAnswer:
         self._server = server
         self._call = call
         self._negotiates = server.request.method in _NEGOTIATING
-        # The SDP of the last response, as it came and as relayed, and whether it stays.
-        self._last_answer: tuple[bytes, bytes, bool] | None = None
+        self._answers: dict[str, _Described] = {}  # by the tag of their sender, that whose media are relayed last
+        self._held: Answer | None = None  # what stays once its response was sent
         self._offer: OpenOffer | None = None
         self.offer_in_request = False  # the request carries the offer, so its responses carry the answer
         self.waiting = False
@@ -94,10 +96,15 @@ class OfferAnswer:
     def conflict(self) -> MediaError | None:
         """Why the offer in the request is to be refused: another one in its dialog has no answer yet."""
         call, request = self._call, self._server.request
-        other = call.open_offer if call is not None else None
-        if other is None or not self.should_anchor(request) or _answers_by_prack(request, other):
+        if call is None or (call.open_offer is None and not call.late_offers) or not self.should_anchor(request):
             return None
-        return other.reason_against(request.from_tag, request.to_tag)
+        if _offer_answered_by(request, call) is not None:
+            return None
+        for other in call.unanswered_offers:
+            refusal = other.reason_against(request.from_tag, request.to_tag)
+            if refusal is not None:
+                return refusal
+        return None
 
     def send(self, callback: MediaCallback, now: float) -> bool:
         """Give the request's SDP to the media plane; False, without a callback, if it has none."""
@@ -106,45 +113,63 @@ class OfferAnswer:
         if call is None or sdp is None or not self.should_anchor(request):
             self.offer_in_request = sdp is not None
             return False
-        sender, open_offer = self._server.source, call.open_offer
+        sender, answered = self._server.source, _offer_answered_by(request, call)
         self.waiting = True
-        if open_offer is not None and _answers_by_prack(request, open_offer):
-            reply = partial(self._prack_replied, open_offer, callback)
-            tags = open_offer.offerer, request.from_tag
-            self._media.answer(call, sdp, *tags, sender, self._standing, reply, now)
+        if answered is not None:
+            _ask_for_answer(self._media, call, answered, sdp, sender, self._standing, self._replied(callback), now)
         else:
             self.offer_in_request = True
             tags = request.from_tag, request.to_tag
             self._open_offer(call, *tags)
-            zone, reply = sender.listener.zone.other, partial(self._offer_replied, callback)
+            zone, reply = sender.listener.zone.other, self._replied(callback)
             self._media.offer(call, sdp, *tags, sender, self._standing, zone, self._family, reply, now)
         return True
 
     def answer(self, response: Response, sender: Flow, callback: AnswerCallback, now: float) -> None:
         """Give a response's SDP to the media plane; ``callback`` gets the response and the description for it."""
-        request, last, call, sdp = self._server.request, self._last_answer, self._call, sdp_of(response)
+        request, call, sdp = self._server.request, self._call, sdp_of(response)
         final = not self.offer_in_request or _is_final(request, response)
-        if last is not None and last[0] == sdp and (last[2] or not final):
-            callback(response, last[1], now)  # a 200 with the SDP of its 183, or a retransmission
+        caller, callee = request.from_tag, response.to_tag
+        last = self._answers.get(callee)
+        if last is not None and last.sdp == sdp and (last.stays or not final) and self._is_relayed(callee):
+            callback(response, last.relayed, now)  # a 200 with the SDP of its 183, or a retransmission
             return
         if call is None or sdp is None:
             return
-        caller, callee = request.from_tag, response.to_tag
         if self.offer_in_request:
-            reply = partial(self._answer_replied, response, sdp, final, callback)
+            described, may_fail = _Described(sdp, final), final and self._may_not_be_sent(response)
+            final = final and not may_fail
+            reply = partial(self._answer_replied, response, described, final, callback)
             self.waiting = True
-            self._media.answer(call, sdp, caller, callee, sender, _CALLED, reply, now, final)
+            described.command = self._media.answer(call, sdp, caller, callee, sender, _CALLED, reply, now, final)
+            self._held = described.command if may_fail else None
             return
         other = call.open_offer
         refusal = other.reason_against(callee, caller) if other is not None and other is not self._offer else None
         if refusal is not None:
             callback(response, refusal, now)
             return
-        self._open_offer(call, callee, caller)
+        offer = self._open_offer(call, callee, caller)
         self.waiting = True
-        reply = partial(self._answer_replied, response, sdp, False, callback)
+        reply = partial(self._answer_replied, response, _Described(sdp, True), False, callback)
         zone, family = self._server.flow.listener.zone, family_of(self._server.source.peer[0])
-        self._media.offer(call, sdp, callee, caller, sender, _CALLED, zone, family, reply, now)
+        command = self._media.offer(call, sdp, callee, caller, sender, _CALLED, zone, family, reply, now)
+        if not request.in_dialog:
+            offer.command = command  # other callees may make offers of their own
+
+    def _may_not_be_sent(self, response: Response) -> bool:
+        """Whether an answer within a dialog may turn out to be too long for its receiver: a datagram has no room for
+        it, or its address may be forged. Both sides keep what they had then (RFC 3261 section 14.1)."""
+        server = self._server
+        if not server.request.in_dialog or server.flow.serial:
+            return False
+        return server.credit != math.inf or len(response.body) > limits.DATAGRAM_BYTES - limits.HEADER_BLOCK_BYTES
+
+    def _is_relayed(self, callee: str) -> bool:
+        """Whether the media plane has nothing to do for a description that it had before: it relays the media of that
+        callee, or those of another one that has the call."""
+        has_call = self._server.answered or not self.offer_in_request
+        return has_call or next(reversed(self._answers), "") == callee
 
     def on_final(self, status: int, now: float) -> None:
         """The sender of the request has its final response, or is gone (status 0): what was offered and not answered is
@@ -152,32 +177,36 @@ class OfferAnswer:
         call, offer = self._call, self._offer
         if call is None or offer is None or call.open_offer is not offer:
             return
+        if self._held is not None and 200 <= status < 300:
+            self._media.confirm(call, self._held)
+            call.close_offer(offer)
+            call.callee_media = {}
+            return
         if offer.in_response and 200 <= status < 300:
             self._media.await_ack(call, offer, now)
         else:
             self._media.roll_back(call, offer)
 
-    def _open_offer(self, call: Call, offerer: str, answerer: str) -> None:
-        """Make it the open offer of the call."""
+    def _open_offer(self, call: Call, offerer: str, answerer: str) -> OpenOffer:
+        """Make it the open offer of the call, and return it."""
         in_response = not self.offer_in_request
         offer = self._offer = call.open_offer = OpenOffer(offerer, answerer, self._server.request.cseq, in_response)
         if in_response:
             self._media.expect_answer(call, offer)
+        return offer
 
-    def _offer_replied(self, callback: MediaCallback, sdp: bytes | MediaError, now: float) -> None:
-        self.waiting = False
-        callback(sdp, now)
+    def _replied(self, callback: MediaCallback) -> MediaCallback:
+        """What the reply to the description in the request is given to."""
+        return partial(self._on_reply, callback)
 
-    def _prack_replied(self, offer: OpenOffer, callback: MediaCallback, sdp: bytes | MediaError, now: float) -> None:
+    def _on_reply(self, callback: MediaCallback, sdp: bytes | MediaError, now: float) -> None:
         self.waiting = False
-        if not isinstance(sdp, MediaError) and self._call is not None:
-            self._call.close_offer(offer)
         callback(sdp, now)
 
     def _answer_replied(
         self,
         response: Response,
-        answer: bytes,
+        described: _Described,
         final: bool,
         callback: AnswerCallback,
         sdp: bytes | MediaError,
@@ -185,15 +214,50 @@ class OfferAnswer:
     ) -> None:
         self.waiting = False
         if not isinstance(sdp, MediaError):
-            self._last_answer = (answer, sdp, final or not self.offer_in_request)
-            if final and self._offer is not None and self._call is not None:
-                self._call.close_offer(self._offer)
+            described.relayed = sdp
+            self._answers.pop(response.to_tag, None)
+            if len(self._answers) < limits.FORK_BRANCHES:
+                self._answers[response.to_tag] = described
+            call = self._call
+            if final and self._offer is not None and call is not None:
+                call.close_offer(self._offer)
+                if self._server.request.in_dialog:
+                    call.callee_media = {}  # the media are those of this dialog, and nothing leads back
+                elif len(self._answers) > 1:
+                    self._note_callees(call, response.to_tag)
         callback(response, sdp, now)
 
+    def _note_callees(self, call: Call, latest: str) -> None:
+        """Several callees have described their media, the latest those that are relayed now. Those of the callee that
+        has the call are, once there is one; the others need the answer all the same."""
+        for tag, described in self._answers.items():
+            if described.command is not None:
+                call.callee_media[tag] = (described.command,)
+        call.media_holder = latest
+        if call.state is CallState.ESTABLISHED and call.callee is not None:
+            self._media.return_to(call, call.callee.tag)
 
-def _answers_by_prack(request: Request, offer: OpenOffer) -> bool:
-    """Whether a request with SDP answers the offer in a reliable provisional response (RFC 3262 section 5)."""
-    return request.method == "PRACK" and offer.in_response and offer.offerer == request.to_tag
+
+class _Described:
+    """The description in a response as it came, and as relayed; ``stays`` is whether a refusal of the request leaves
+    it, ``command`` what the media plane was told, None for an offer."""
+
+    __slots__ = ("command", "relayed", "sdp", "stays")
+
+    def __init__(self, sdp: bytes, stays: bool) -> None:
+        self.sdp = sdp
+        self.stays = stays
+        self.relayed = b""
+        self.command: Answer | None = None
+
+
+def _offer_answered_by(request: Request, call: Call) -> OpenOffer | None:
+    """The offer in a reliable provisional response that a PRACK with SDP answers (RFC 3262 section 5); None for any
+    other request."""
+    if request.method != "PRACK":
+        return None
+    offers = call.unanswered_offers
+    return next((offer for offer in offers if offer.in_response and offer.offerer == request.to_tag), None)
 
 
 def _is_final(request: Request, response: Response) -> bool:
@@ -214,38 +278,73 @@ def answer_in_ack(
     pending has no callback either; later the callback gets the description that the first one had, whatever has been
     offered since.
     """
-    offer, answer = call.late_offer, sdp_of(ack)
-    if (
-        offer is None
-        or answer is None
-        or (offer.cseq, offer.offerer, offer.answerer) != (ack.cseq, ack.to_tag, ack.from_tag)
-    ):
+    answer, wanted = sdp_of(ack), (ack.cseq, ack.to_tag, ack.from_tag)
+    offers = [offer for offer in call.late_offers if (offer.cseq, offer.offerer, offer.answerer) == wanted]
+    if not offers or answer is None:
         return False
+    offer = offers[0]
     if offer.relayed is not None and offer.sdp == answer:
         callback(offer.relayed, now)
-    elif offer is call.open_offer:
-        if offer.sdp == answer:
-            return True  # repeated before the media plane has replied: the first one goes on then
-        offer.sdp = answer
-        reply = partial(_ack_replied, media, call, offer, answer, callback)
-        media.answer(call, answer, offer.offerer, offer.answerer, sender, standing, reply, now)
-    else:
+    elif offer.relayed is not None:
         return False
+    elif offer.sdp != answer:  # otherwise it is repeated before the media plane has replied: the first one goes on then
+        offer.sdp = answer
+        _ask_for_answer(
+            media, call, offer, answer, sender, standing, partial(_ack_replied, media, call, offer, callback), now
+        )
     return True
 
 
 def _ack_replied(
-    media: MediaClient,
-    call: Call,
-    offer: OpenOffer,
-    answer: bytes,
-    callback: MediaCallback,
-    sdp: bytes | MediaError,
-    now: float,
+    media: MediaClient, call: Call, offer: OpenOffer, callback: MediaCallback, sdp: bytes | MediaError, now: float
 ) -> None:
     if isinstance(sdp, MediaError):
         media.roll_back(call, offer)
-    else:
-        offer.sdp, offer.relayed = answer, sdp
-        call.close_offer(offer)
     callback(sdp, now)
+
+
+def _ask_for_answer(
+    media: MediaClient, call: Call, offer: OpenOffer, answer: bytes, sender: Flow, standing: Standing,
+    callback: MediaCallback, now: float,
+) -> None:  # fmt: skip
+    """Give the answer of a PRACK or an ACK to the media plane."""
+    media.reopen(call, offer)
+    answered = _AnsweredOffer(media, call, offer, answer, callback)
+    answered.command = media.answer(
+        call, answer, offer.offerer, offer.answerer, sender, standing, answered.on_reply, now
+    )
+
+
+class _AnsweredOffer:
+    """An offer in a response, while the media plane has the answer to it."""
+
+    __slots__ = ("_answer", "_call", "_callback", "_media", "_offer", "command")
+
+    def __init__(
+        self, media: MediaClient, call: Call, offer: OpenOffer, answer: bytes, callback: MediaCallback
+    ) -> None:
+        self._media = media
+        self._call = call
+        self._offer = offer
+        self._answer = answer
+        self._callback = callback
+        self.command: Answer | None = None
+
+    def on_reply(self, sdp: bytes | MediaError, now: float) -> None:
+        call, offer = self._call, self._offer
+        if not isinstance(sdp, MediaError):
+            offer.sdp, offer.relayed = self._answer, sdp
+            call.close_offer(offer)
+            self._note_callee(call, offer)
+        self._callback(sdp, now)
+
+    def _note_callee(self, call: Call, offer: OpenOffer) -> None:
+        """The media of this callee are relayed now. Those of another are again that has had the call before."""
+        if offer.command is None or self.command is None:
+            call.callee_media = {}  # of an exchange inside the dialog: nothing leads back
+            return
+        former = call.media_holder
+        call.callee_media[offer.offerer] = (offer.command, self.command)
+        call.media_holder = offer.offerer
+        if call.state is CallState.ESTABLISHED and former:
+            self._media.return_to(call, former)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgesbc.media.commands import MediaError
+from edgesbc.media.commands import MediaError, Offer
 
 __all__ = ["OpenOffer"]
 
@@ -13,18 +13,22 @@ class OpenOffer:
     """An offer of the side with the tag ``offerer`` to that with ``answerer``, "" before it has one.
 
     ``cseq`` is the number of its request. ``in_response`` is whether a response carried it, so that the PRACK or the
-    ACK answers it. ``sdp`` is the description in the last ACK that did, as it came, and ``relayed`` that for the other
-    side, None before the media plane has replied: the ACK is repeated with each 2xx (RFC 3261 section 13.2.2.4).
+    ACK answers it, and ``command`` what the media plane was told of it. ``sdp`` is the description in the last ACK that
+    did, as it came, and ``relayed`` that for the other side, None before the media plane has replied: the ACK is
+    repeated with each 2xx (RFC 3261 section 13.2.2.4).
     ``due`` is when the ACK is waited for no more, and ``on_expired`` is called then.
     """
 
-    __slots__ = ("answerer", "cseq", "due", "in_response", "offerer", "on_expired", "queued", "relayed", "sdp")
+    __slots__ = (
+        "answerer", "command", "cseq", "due", "in_response", "offerer", "on_expired", "queued", "relayed", "sdp",
+    )  # fmt: skip
 
     def __init__(self, offerer: str, answerer: str, cseq: int, in_response: bool) -> None:
         self.offerer = offerer
         self.answerer = answerer
         self.cseq = cseq
         self.in_response = in_response
+        self.command: Offer | None = None
         self.sdp = b""
         self.relayed: bytes | None = None
         self.on_expired: Callable[[OpenOffer], None] | None = None

@@ -322,13 +322,16 @@ class ResponseContext:
             if dropped and not self._branches.pending:
                 detail = f"the response is larger than a datagram: {size} bytes"
                 self._refuse(Reason.TOO_LARGE, now, Reason.INTERNAL.status, detail)
+            elif not dropped and self._setup is not None:
+                self._setup.call.remove_fork(response.to_tag)
 
     def _withhold(self, branch: Branch, response: Response, size: int, now: float) -> None:
         """Do not forward a 2xx: end what it set up, unless the sender has had it before."""
         call = self._setup.call if self._setup is not None else None
         if not self.server.answered:
             if self._drop_answer(branch, response, now) and not self._branches.pending:
-                detail = f"a 2xx of {size} bytes for an INVITE of {self.server.size}, from an address without proof"
+                asked = f"a request of {self.server.size}, from an address without proof"
+                detail = f"a 2xx of {size} bytes for {asked}"
                 self._refuse(Reason.TOO_LARGE, now, detail=detail)
         elif call is not None and not self.server.repeated and call.remove_fork(response.to_tag):
             branch.end_unwanted(response, now)

@@ -33,7 +33,7 @@ class Forwarding(enum.Enum):
     TOO_LARGE = "too large"
     """No datagram has room for it."""
     WITHHELD = "withheld"
-    """A 2xx to INVITE, too long for an address that may be forged."""
+    """A 2xx to INVITE, or with the answer to an offer, too long for an address that may be forged."""
 
 
 class SenderResponses:
@@ -71,7 +71,7 @@ class SenderResponses:
             return Forwarding.TOO_LARGE, size
         if not responder.may_forward(server, size, status >= 200, now):
             # Its receiver may be the victim of a forged address: it gets the answer without a body, or a brief one.
-            if server.method == "INVITE" and 200 <= status < 300:
+            if 200 <= status < 300 and (server.method == "INVITE" or (response.body and self._sdp.offer_in_request)):
                 return Forwarding.WITHHELD, size  # it is of no use without its description
             data = b""
             if response.body:

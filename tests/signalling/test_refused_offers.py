@@ -112,6 +112,18 @@ OTHER_ENDS = {name: end for name, end in INVITE_ENDS.items() if name not in (
 )}  # fmt: skip
 
 
+def beside_isup(call: MediaCall, side: str, sent: Request, size: int) -> Response:
+    """A 2xx of about ``size`` bytes: its description is a part of its body, and most of it is another."""
+    data = respond(sent, 200, call.tags[side], body=call.sdp(side, 7000))
+    head, _, sdp = data.partition(b"\r\n\r\n")
+    body = b"--x\r\nContent-Type: application/sdp\r\n\r\n" + sdp + b"\r\n--x\r\nContent-Type: application/isup\r\n\r\n"
+    body += b"i" * (size - len(head) - len(body) - 40) + b"\r\n--x--\r\n"
+    head = head[: head.index(b"Content-Type")] + b"Content-Type: multipart/mixed;boundary=x\r\n"
+    data = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    (response,) = _responses([message for _, message in call.receive(side, data)])
+    return response
+
+
 def _responses(messages: list[Request | Response]) -> list[Response]:
     return [message for message in messages if isinstance(message, Response)]
 
@@ -203,6 +215,48 @@ def test_the_first_offer_of_a_call_that_ends_needs_no_rollback() -> None:
     call = MediaCall(answered=False)
     call.respond(call.invited, 486)
     assert [type(command) for command in call.harness.commands] == [Offer, Delete]
+
+
+@SIDES
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_2xx_that_is_too_large_for_a_datagram(side: str, method: str) -> None:
+    """With a Contact of the edge it is larger than it came."""
+    call = MediaCall()
+    agreed = call.agreed
+    sent = call.request(side, method, call.sdp(side, 7002))
+    assert beside_isup(call, call.other(side), sent, limits.DATAGRAM_BYTES).status == 500
+    assert call.agreed == agreed
+    assert call.harness.commands[-1] == Rollback(call.harness.media_id(), call.tags[side])
+
+
+@SIDES
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_long_2xx_that_a_datagram_has_room_for(side: str, method: str) -> None:
+    call = MediaCall()
+    other = call.other(side)
+    sent = call.request(side, method, call.sdp(side, 7002))
+    assert beside_isup(call, other, sent, 40_000).status == 200
+    assert [getattr(command, "final", None) for command in call.harness.commands] == [None, False, True]
+    commands = len(call.harness.commands)
+    call.harness.wait(40)
+    assert len(call.harness.commands) == commands
+    assert call.respond(call.request(other, "UPDATE", call.sdp(other)), 200, call.sdp(side)).status == 200
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_2xx_that_is_too_long_for_an_address_that_may_be_forged(method: str) -> None:
+    """The caller has acknowledged nothing, so its answers are bounded by the bytes of its requests."""
+    call = MediaCall(answered=False, trunks={}, open=("public",))
+    call.tags["b"] = "bob"
+    call.respond(call.invited, 200, call.sdp("b"))
+    call.harness.commands.clear()
+    agreed = call.agreed
+    call.targets["a"] = "sip:100@192.0.2.1"  # a token would show that it has received the 2xx
+    sent = call.request("a", method, call.sdp("a", 7002))
+    (final,) = _responses(call.respond_all("b", sent, 200, call.sdp("b", 7000) + b"a=x:%s\r\n" % (b"x" * 4000)))
+    assert final.status == 513
+    assert call.agreed == agreed
+    assert call.harness.commands[-1] == Rollback(call.harness.media_id(), "alice")
 
 
 # --- late offers: in the 2xx, answered by the ACK ---------------------------------------------------------------
