@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import resource
 import signal
 import sys
@@ -15,6 +14,7 @@ from edgesbc.observe import logs
 from edgesbc.policy.model import Policy
 from edgesbc.policy.preflight import descriptors_needed
 from edgesbc.tasks.containment import Containment
+from edgesbc.tasks.garbage import collect_young_garbage, stop_automatic_collections
 
 __all__ = ["raise_descriptor_limit", "serve_until_signal"]
 
@@ -31,7 +31,7 @@ class _Signals:
         self.ended_early = False
         self._reload_asked = trio.Event()
         self._log = logs.lifecycle("edge")
-        self._containment = Containment(self._report)
+        self.containment = Containment(self._report)
 
     def _report(self, kind: str, error: Exception) -> None:
         self._log.error(f"{kind} failed", error=repr(error))
@@ -39,7 +39,7 @@ class _Signals:
     async def start(self, nursery: trio.Nursery) -> None:
         """Obey signals in tasks of ``nursery``, whose scope ends the edge."""
         await nursery.start(self._receive, nursery.cancel_scope)
-        nursery.start_soon(self._containment.keep_running, "reload", self._reload)
+        nursery.start_soon(self.containment.keep_running, "reload", self._reload)
 
     async def _receive(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
@@ -56,7 +56,7 @@ class _Signals:
             await self._reload_asked.wait()
             self._reload_asked = trio.Event()
             if self.edge is not None:
-                with self._containment.contain("reload"):
+                with self.containment.contain("reload"):
                     await self.edge.reload()
 
     def _terminate(self, scope: trio.CancelScope) -> None:
@@ -94,7 +94,8 @@ async def serve_until_signal(policy: Policy) -> None:
     async with trio.open_nursery() as nursery:
         await signals.start(nursery)
         async with serve(policy, nursery=nursery) as edge:
-            _disable_full_collections()
+            stop_automatic_collections()
+            nursery.start_soon(signals.containment.keep_running, "garbage", collect_young_garbage)
             signals.edge = edge
             if signals.terminating:
                 edge.drain()
@@ -102,15 +103,3 @@ async def serve_until_signal(policy: Policy) -> None:
         nursery.cancel_scope.cancel()
     if signals.ended_early:
         sys.exit(1)  # here and not in the task, where a nursery would make a group of it, with a traceback
-
-
-def _disable_full_collections() -> None:
-    """Let the garbage collector make no full collections, which would visit every live call.
-
-    The objects of a call are freed by reference counts. Young garbage of libraries is still collected. A full
-    collection would stop everything for half a second with ten thousand calls. The setting is one of the whole process,
-    so that an edge within another program does not change it.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 1_000_000)

@@ -21,7 +21,7 @@ from edgesbc.rollout.controller import RolloutController
 @pytest.fixture(autouse=True)
 def _collector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep ``run`` from changing the settings of the garbage collector in the process of the tests."""
-    monkeypatch.setattr(serving, "_disable_full_collections", lambda: None)
+    monkeypatch.setattr(serving, "stop_automatic_collections", lambda: None)
 
 
 def policy(folder: Path) -> Policy:
@@ -52,6 +52,28 @@ async def test_a_signal_during_the_start_ends_the_edge_when_it_has_started(
             go_on.set()
     assert signal.getsignal(signal.SIGTERM) is before
     assert not socket(tmp_path).exists()
+
+
+async def test_the_garbage_collector_runs_when_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by itself, once the edge has started; the task that calls it ends with the edge."""
+    calls: list[str] = []
+    collecting = trio.Event()
+
+    async def collect() -> None:
+        collecting.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            calls.append("ended")
+
+    monkeypatch.setattr(serving, "stop_automatic_collections", lambda: calls.append("stopped"))
+    monkeypatch.setattr(serving, "collect_young_garbage", collect)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_until_signal, policy(tmp_path))
+            await collecting.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert calls == ["stopped", "ended"]
 
 
 async def test_a_second_signal_ends_the_program_at_once(tmp_path: Path) -> None:
