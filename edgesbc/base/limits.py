@@ -157,8 +157,17 @@ RFC 1812 section 4.3.2.3 says 576)."""
 UDP_UNTRUSTED_BATCH: Final = 16
 """Datagrams of untrusted sources that are read before trusted sources are read again: about a millisecond of a
 flood."""
+UDP_UNTRUSTED_LEAST: Final = 1
+"""The same in a whole turn, after a turn with `UDP_BEHIND` datagrams of trusted sources or of the private side."""
+UDP_BEHIND: Final = 16
+"""So many in one turn of a listener are more than come while the edge keeps up, but in bursts: as many as a batch of
+untrusted sources causes, if each is forwarded and answered."""
+UDP_UNTRUSTED_SECONDS: Final = 0.005
+"""How long datagrams of untrusted sources are read in a turn, and a batch more: 64 of a flood take less."""
 UNPROVEN_TURN_SECONDS: Final = 0.01
 """How long connections of peers without an account are read before all others have their turn: about 130 messages."""
+UNPROVEN_BEHIND_SHARE: Final = 0.05
+"""Part of the time in which these connections are read after a turn with `UDP_BEHIND` datagrams."""
 UNPROVEN_READS_SHARE: Final = 0.5
 """Part of the time of the event loop in which these connections are read, over any longer time. All that there may be
 can still shake hands within `POSTPONED_SECONDS`: at a millisecond each, that is a quarter of a minute."""
@@ -567,6 +576,12 @@ HTTP_STALL_MILLISECONDS: Final = 5_000
 
 TIMER_GRAIN_SECONDS: Final = 0.02
 """Shortest sleep of the timer task: SIP's timers begin at 500 ms, and a wake-up costs as much as a message."""
+COLLECT_SECONDS: Final = 0.05
+"""Pause between two runs of the garbage collector, each of which visits what was made meanwhile: in two milliseconds,
+of a thousand messages a second."""
+COLLECT_AGAIN_SECONDS: Final = 0.01
+"""Time of such runs after which what they left is visited once more, in about the same time: as a flood of datagrams
+delays a trunk."""
 BACKLOG: Final = 512
 """Connections that the kernel holds ready for a listener to accept."""
 STREAM_READ_BYTES: Final = 16_384

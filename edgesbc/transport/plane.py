@@ -32,6 +32,7 @@ from edgesbc.transport.read_budget import ReadBudget
 from edgesbc.transport.sockets import OpenedListener, client_socket, connect, connect_failure
 from edgesbc.transport.stream_listener import StreamListener
 from edgesbc.transport.tls import client_context
+from edgesbc.transport.trusted_queues import TrustedQueues
 from edgesbc.transport.udp import UdpListener
 
 __all__ = ["SignallingPlane"]
@@ -70,7 +71,8 @@ class SignallingPlane:
         self._stream_listeners: list[StreamListener] = []
         self.connection_limits = ConnectionLimits(max_connections)
         self.connections: dict[int, Connection] = {}
-        self.read_budget = ReadBudget()
+        self._queues = TrustedQueues()
+        self.read_budget = ReadBudget(self._queues)
         self.counts = Counts()  # transport events by (listener, event)
         self.stream_work = Counts()  # what completed no message, by (listener, kind)
         self._steered = edge.standings_version  # the version of standings that the kernel filters have, or will have
@@ -96,6 +98,7 @@ class SignallingPlane:
                 self.edge.trusted_sources,
                 self.containment,
                 opened.settings.icmp_from_routers,
+                self._queues,
             )
             return
         folder = self._certificates.get(listener.name)

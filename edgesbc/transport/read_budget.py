@@ -7,6 +7,7 @@ import math
 import trio
 
 from edgesbc.base import limits
+from edgesbc.transport.trusted_queues import TrustedQueues
 
 __all__ = ["ReadBudget"]
 
@@ -18,12 +19,14 @@ class ReadBudget:
     seconds, and a trunk's message would wait for it. Once the budget is spent, the tasks of these connections wait in
     their order, and a few go on in each turn: as many as take ``limits.UNPROVEN_GROUP_SECONDS`` together, by what reads
     have cost lately. Over any longer time they have ``limits.UNPROVEN_READS_SHARE`` of it, also where nobody else has
-    anything to do: the rest is for what has not come yet.
+    anything to do: the rest is for what has not come yet. While ``queues`` fill up, the share is
+    ``limits.UNPROVEN_BEHIND_SHARE``.
     """
 
-    __slots__ = ("_cost", "_left", "_refilled_at", "_spent", "_waiting")
+    __slots__ = ("_cost", "_left", "_queues", "_refilled_at", "_spent", "_waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, queues: TrustedQueues | None = None) -> None:
+        self._queues = TrustedQueues() if queues is None else queues
         self._left = limits.UNPROVEN_TURN_SECONDS
         self._refilled_at = -math.inf
         self._cost = limits.READ_COST_SECONDS  # of a read, smoothed
@@ -70,6 +73,7 @@ class ReadBudget:
 
     def _refill(self, now: float) -> None:
         """Add the share of the time that has passed; at most ``limits.UNPROVEN_TURN_SECONDS`` are kept."""
-        earned = (now - self._refilled_at) * limits.UNPROVEN_READS_SHARE
+        share = limits.UNPROVEN_BEHIND_SHARE if self._queues.behind else limits.UNPROVEN_READS_SHARE
+        earned = (now - self._refilled_at) * share
         self._left = min(limits.UNPROVEN_TURN_SECONDS, self._left + earned)
         self._refilled_at = now

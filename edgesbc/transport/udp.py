@@ -19,6 +19,7 @@ from edgesbc.transport.error_queue import read_error
 from edgesbc.transport.filter_programs import Listed
 from edgesbc.transport.kernel_filters import USER, SourceDropFilter, Steering
 from edgesbc.transport.sockets import datagram_failure
+from edgesbc.transport.trusted_queues import TrustedQueues
 
 __all__ = ["UdpListener"]
 
@@ -34,12 +35,13 @@ class UdpListener:
 
     ``receive`` is called with each datagram, and ``unreachable`` with the destination and the quote of each ICMP error
     that the destination itself has sent, or, if ``believes_routers``, anybody; both in the listener's task.
-    ``trusted`` returns the sources of the first socket, and when they change next.
+    ``trusted`` returns the sources of the first socket, and when they change next. ``queues`` are those of all
+    listeners: while one fills up, few datagrams are read of untrusted sources.
     """
 
     __slots__ = (
-        "_believes_routers", "_containment", "_receive", "_sock", "_trusted", "_unreachable", "_untrusted", "listener",
-        "penalties", "steering", "unsent",
+        "_believes_routers", "_containment", "_queues", "_receive", "_sock", "_trusted", "_unreachable", "_untrusted",
+        "listener", "penalties", "steering", "unsent",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class UdpListener:
         trusted: Trusted,
         containment: Containment,
         believes_routers: bool = False,
+        queues: TrustedQueues | None = None,
     ) -> None:
         self._containment = containment
         self.listener = listener
@@ -61,6 +64,7 @@ class UdpListener:
         self._unreachable = unreachable
         self._trusted = trusted
         self._believes_routers = believes_routers
+        self._queues = TrustedQueues() if queues is None else queues
         self.penalties = SourceDropFilter(untrusted or sock) if listener.zone is Zone.PUBLIC else None
         self.steering = Steering(sock) if untrusted is not None else None
         self.unsent = 0  # datagrams that the kernel did not accept
@@ -120,6 +124,7 @@ class UdpListener:
     async def _receive_all(self) -> None:
         """Receive datagrams, at most a batch between two checkpoints."""
         with contextlib.ExitStack() as stack:
+            stack.callback(self._queues.note, self.listener.id, 0)  # while it is not read, nobody waits for it
             readable: int | socket.socket = self._sock
             if self._untrusted is not None:
                 either = stack.enter_context(select.epoll(2))
@@ -134,17 +139,28 @@ class UdpListener:
                 self._turn(trio.current_time())
 
     def _turn(self, now: float) -> None:
-        """Receive a batch: from trusted sources first, and again after each ``limits.UDP_UNTRUSTED_BATCH`` others."""
+        """Receive a batch: from trusted sources first, and again after each ``limits.UDP_UNTRUSTED_BATCH`` others.
+
+        These have ``limits.UDP_UNTRUSTED_SECONDS``, since the other listeners wait for them.
+        """
         if self._untrusted is None:
-            if not self._drain(self._sock, limits.UDP_BATCH, now):
+            received = self._drain(self._sock, limits.UDP_BATCH, now)
+            if self.listener.zone is Zone.CORE:
+                self._queues.note(self.listener.id, received)
+            if not received:
                 # An error whose first report went to a send call: until it is read, the socket counts as readable.
                 self._read_errors(self._sock, now)
             return
-        left = limits.UDP_BATCH
+        queues, left, until = self._queues, limits.UDP_BATCH, now + limits.UDP_UNTRUSTED_SECONDS
         while left > 0:
-            left -= self._drain(self._sock, left, now)
+            received = self._drain(self._sock, left, now)
+            queues.note(self.listener.id, received)
+            if queues.behind:
+                self._drain(self._untrusted, limits.UDP_UNTRUSTED_LEAST, now)
+                return
+            left -= received
             received = self._drain(self._untrusted, limits.UDP_UNTRUSTED_BATCH, now)
-            if received < limits.UDP_UNTRUSTED_BATCH:
+            if received < limits.UDP_UNTRUSTED_BATCH or trio.current_time() >= until:
                 return
             left -= received
 

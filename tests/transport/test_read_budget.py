@@ -8,16 +8,19 @@ import trio.testing
 
 from edgesbc.base import limits
 from edgesbc.transport.read_budget import ReadBudget
+from edgesbc.transport.trusted_queues import TrustedQueues
 
 CONNECTIONS = 50
 
 
 async def reading_seconds(
-    clock: trio.testing.MockClock, cost: float, seconds: float
+    clock: trio.testing.MockClock, cost: float, seconds: float, behind: bool = False
 ) -> tuple[float, list[int], list[int]]:
     """For how long all connections together are read in so many seconds, if each read takes ``cost``; how often each
-    was read; and how many were read in each turn."""
-    budget = ReadBudget()
+    was read; and how many were read in each turn. ``behind``: whether trusted sources wait."""
+    queues = TrustedQueues()
+    queues.note(0, limits.UDP_BEHIND if behind else 0)
+    budget = ReadBudget(queues)
     numbers = [0] * CONNECTIONS
     turns = [0]
     until = trio.current_time() + seconds
@@ -58,6 +61,16 @@ async def test_reads_have_their_share_of_the_time(mock_clock: trio.testing.MockC
         most = 1.0 * limits.UNPROVEN_READS_SHARE + limits.UNPROVEN_TURN_SECONDS + CONNECTIONS * cost
         assert 0.2 <= seconds <= most
         assert min(numbers) > 0, "none of them waits for ever"
+
+
+async def test_reads_have_a_small_share_while_datagrams_of_trusted_sources_wait(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    for cost in (0.0001, 0.001, 0.005):
+        seconds, numbers, _ = await reading_seconds(mock_clock, cost, 4.0, behind=True)
+        most = 4.0 * limits.UNPROVEN_BEHIND_SHARE + limits.UNPROVEN_TURN_SECONDS + CONNECTIONS * cost
+        assert 0.05 <= seconds <= most
+        assert sum(numbers) > 0
 
 
 async def test_costly_reads_are_few_in_a_turn(mock_clock: trio.testing.MockClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import select
 import socket
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -26,6 +28,7 @@ from edgesbc.screen.standing import Standing
 from edgesbc.signalling.edge import Edge
 from edgesbc.transport import kernel_filters
 from edgesbc.transport.sockets import open_listeners
+from edgesbc.transport.trusted_queues import TrustedQueues
 from edgesbc.transport.udp import UdpListener
 
 
@@ -241,6 +244,7 @@ class Crowd:
         self.trunk, self.untrusted = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         self.trunk.bind(("127.0.0.5", 0))
         self.untrusted.bind(("127.0.0.66", 0))
+        self.queues = TrustedQueues()
         self.listener = UdpListener(
             self.opened.listener,
             self.opened.sock,
@@ -249,7 +253,8 @@ class Crowd:
             lambda *_: None,
             self.trusted,
             unfailing(),
-        )  # fmt: skip
+            queues=self.queues,
+        )
 
     def trusted(self, listener: object, now: float) -> tuple[list[Source], None]:
         return [Source(*self.trunk.getsockname())], None
@@ -303,6 +308,104 @@ async def test_untrusted_sources_are_served_during_a_flood_with_a_trunks_address
         await until(lambda: len(bench.heard) >= 5000)
         assert bench.heard.index("untrusted") <= limits.UDP_BATCH
         assert bench.heard.count("untrusted") == 3
+
+
+async def test_few_datagrams_of_untrusted_sources_are_read_while_others_wait() -> None:
+    """At the same listener, or at another one: with more of them its queue would never be empty again."""
+    async with crowd() as bench:
+        bench.queues.note(99, limits.UDP_BEHIND)
+        bench.on_hearing = lambda sender: bench.queues.note(99, limits.UDP_BEHIND if len(bench.heard) < 20 else 0)
+        bench.say("untrusted", 60)
+        turns: list[int] = []
+        while len(bench.heard) < 60:
+            await trio.lowlevel.checkpoint()
+            turns.append(len(bench.heard))
+        read = [after - before for before, after in itertools.pairwise([0, *turns]) if after > before]
+        # Between two looks the listener has at most two turns.
+        assert max(read[:10]) <= 2 * limits.UDP_UNTRUSTED_LEAST < limits.UDP_UNTRUSTED_BATCH
+        assert max(read) >= limits.UDP_UNTRUSTED_BATCH, "and more when none waits"
+
+
+async def test_a_turn_of_untrusted_sources_is_short(mock_clock: trio.testing.MockClock) -> None:
+    """However long one of their datagrams takes: the other listeners wait."""
+    mock_clock.rate = 1
+    async with crowd() as bench:
+        heard = bench.heard
+        bench.on_hearing = lambda sender: mock_clock.jump(limits.UDP_UNTRUSTED_SECONDS)
+        bench.say("untrusted", 100)
+        while not heard:
+            await trio.lowlevel.checkpoint()
+        # Between two looks the listener has at most two turns.
+        assert len(heard) <= 2 * limits.UDP_UNTRUSTED_BATCH < limits.UDP_BATCH
+        await until(lambda: len(heard) == 100)
+
+
+@pytest.mark.parametrize("zone", [Zone.CORE, Zone.PUBLIC])
+async def test_a_listener_says_whether_its_queue_fills_up(zone: Zone) -> None:
+    """One of the private side does; one socket of the public side has the datagrams of anybody."""
+    (opened,) = open_listeners([attrs.evolve(PAIR, zone=Zone.CORE)])
+    queues = TrustedQueues()
+    behind: list[bool] = []
+    opened.listener.zone = zone
+    listener = UdpListener(
+        opened.listener, opened.sock, None, lambda *_: behind.append(queues.behind), lambda *_: None,
+        lambda *_: ([], None), unfailing(), queues=queues,
+    )  # fmt: skip
+    with opened.sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for _ in range(limits.UDP_BATCH + 1):
+            peer.sendto(b"one", opened.sock.getsockname())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run)
+            await until(lambda: len(behind) == limits.UDP_BATCH + 1)
+            await trio.lowlevel.checkpoint()
+            assert not queues.behind
+            nursery.cancel_scope.cancel()
+    assert behind == [False] * limits.UDP_BATCH + [zone is Zone.CORE]
+
+
+async def test_untrusted_sources_wait_after_a_turn_with_many_datagrams_of_trusted_ones() -> None:
+    async with crowd() as bench:
+        bench.say("trunk", limits.UDP_BEHIND)
+        bench.say("untrusted", limits.UDP_BATCH)
+        behind: list[bool] = []
+        bench.on_hearing = lambda sender: behind.append(bench.queues.behind)
+        await until(lambda: len(bench.heard) == limits.UDP_BEHIND + limits.UDP_BATCH)
+        first = bench.heard.index("untrusted")
+        assert behind[first : first + limits.UDP_UNTRUSTED_LEAST] == [True] * limits.UDP_UNTRUSTED_LEAST
+        assert behind[-1] is False
+
+
+async def test_nobody_waits_for_a_queue_that_is_not_read() -> None:
+    """After a fault its listener pauses."""
+    (opened,) = open_listeners([attrs.evolve(PAIR, zone=Zone.CORE)])
+    queues, faults = TrustedQueues(), list[str]()
+    heard: list[bytes] = []
+
+    def receive(flow: Flow, data: bytes, now: float) -> None:
+        heard.append(data)
+        if len(heard) > limits.UDP_BATCH:
+            raise MemoryError
+
+    listener = UdpListener(
+        opened.listener, opened.sock, None, receive, lambda *_: None, lambda *_: ([], None), collecting(faults),
+        queues=queues,
+    )  # fmt: skip
+    with opened.sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for _ in range(2 * limits.UDP_BATCH):
+            peer.sendto(b"one", opened.sock.getsockname())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run)
+            await until(lambda: len(faults) > 0)
+            assert not queues.behind
+            nursery.cancel_scope.cancel()
+
+
+async def test_all_listeners_and_connections_look_at_the_same_queues(tmp_path: Path) -> None:
+    async with running(tmp_path, policy_text(tmp_path, ["sip:127.0.0.11:9"])) as app:
+        plane = app.plane
+        queues = [plane.read_budget._queues, *(udp._queues for udp in plane._udp.values())]
+        assert len(queues) == 3
+        assert {id(each) for each in queues} == {id(queues[0])}
 
 
 def steered(app: App) -> int:
