@@ -25,8 +25,10 @@ from edgesbc.control.server import serve_control
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.operator_overrides import OperatorOverrides
 from edgesbc.dispatch.settings import with_fallbacks
+from edgesbc.kernel_relay.attached import AttachedRelay, attach_relay
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply
 from edgesbc.media.plane import MediaPlane
+from edgesbc.media.relay import EXPEDITED
 from edgesbc.observe import logs
 from edgesbc.observe.decision_feed import DecisionFeed
 from edgesbc.observe.http import HttpSources, serve_http
@@ -56,6 +58,7 @@ from edgesbc.store.state_store import StateStore
 from edgesbc.store.token_key import token_key
 from edgesbc.tasks.containment import Containment
 from edgesbc.transport.connection_limits import most_media_sections
+from edgesbc.transport.interfaces import devices_of
 from edgesbc.transport.plane import SignallingPlane
 from edgesbc.transport.sockets import OpenedListener, open_listeners, visible_addresses
 
@@ -88,6 +91,7 @@ class App:
         self._scope = trio.CancelScope()
         self._opened: list[OpenedListener] = []
         self._flows: ProvenFlows | None = None
+        self._kernel_relay: AttachedRelay | None = None
         self._decisions = Counts()
         self._overrides = OperatorOverrides()
         self._log = logs.lifecycle("edge")
@@ -114,21 +118,7 @@ class App:
         self.listeners = [opened.listener for opened in self._opened]
         self.edge = self._build_edge(policy, self.listeners)
         if policy.media.engine == "builtin":
-            ports = policy.media.ports
-            self.media = MediaPlane(
-                {zone: visible_addresses(policy.media.address.of(zone)) for zone in Zone},
-                (ports.first, ports.last),
-                lambda event: self.plane.media_event(event),
-                containment=self.containment,
-                inside=self.edge.is_inside,
-                max_sessions=policy.edge.max_calls,
-                relays=policy.relays,
-                media_timeout=policy.media.timeout,
-                hold_timeout=policy.media.hold_timeout,
-                one_way=policy.media.one_way,
-                one_way_timeout=policy.media.one_way_timeout,
-                max_streams=most_media_sections(policy.edge.max_connections),
-            )
+            self.media = self._build_media(policy)
         self.plane = self._build_plane(policy)
         servers = NameServers(policy.edge.name_servers)
         self.resolver = Resolver(self.edge, servers, self.plane.addresses_resolved, self.record, self.containment)
@@ -136,6 +126,30 @@ class App:
         self.bans = BanCommands(self.edge, trio.current_time, self.record, self.plane.carry_out)
         self.destinations = DestinationCommands(self.edge, self._overrides, trio.current_time, self.record)
         self._instrument()
+
+    def _build_media(self, policy: Policy) -> MediaPlane:
+        ports = policy.media.ports
+        addresses = {zone: visible_addresses(policy.media.address.of(zone)) for zone in Zone}
+        every = {address for of_zone in addresses.values() for address in of_zone}
+        capacity = len(every) * (ports.last - ports.first + 1)
+        kernel, reason = attach_relay(policy.media.kernel, devices_of(every), capacity, EXPEDITED)
+        self._kernel_relay = kernel
+        self._log.info("kernel relay", devices=0 if kernel is None else len(kernel.maps.devices), reason=reason)
+        return MediaPlane(
+            addresses,
+            (ports.first, ports.last),
+            lambda event: self.plane.media_event(event),
+            containment=self.containment,
+            inside=self.edge.is_inside,
+            max_sessions=policy.edge.max_calls,
+            relays=policy.relays,
+            kernel=None if kernel is None else kernel.maps,
+            media_timeout=policy.media.timeout,
+            hold_timeout=policy.media.hold_timeout,
+            one_way=policy.media.one_way,
+            one_way_timeout=policy.media.one_way_timeout,
+            max_streams=most_media_sections(policy.edge.max_connections),
+        )
 
     def _build_edge(self, policy: Policy, listeners: list[Listener]) -> Edge:
         dispatcher = Dispatcher(policy.destinations, random.random, trio.current_time(), self.record)
@@ -190,7 +204,7 @@ class App:
                 self.metrics,
                 lambda: media.sessions,
                 lambda: media.ports_in_use,
-                lambda: media.packets,
+                lambda: media.paths,
                 lambda: media.counts,
                 media.quality,
             )
@@ -251,6 +265,8 @@ class App:
                 opened.close()  # the program may go on, and start an edge at the same addresses
             if self._flows is not None:
                 self._flows.close()
+            if self._kernel_relay is not None:
+                self._kernel_relay.close()
             self.stopping.set()
             self.feed.end()
             self.ended.set()

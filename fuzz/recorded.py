@@ -29,6 +29,7 @@ class RecordedPair:
         self._ports = ports
         self._port = port
         self._packets = 0
+        self.direct = False
         self.interface = interface
         self.rtp = self.rtcp = NO_TARGET
         self.other: RecordedPair | None = None
@@ -56,6 +57,9 @@ class RecordedPair:
 
     def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
         self.on_reports = receiver
+
+    def set_direct(self, direct: bool) -> None:
+        self.direct = direct
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         assert self in self._ports.open_pairs, "a closed port gets a target"

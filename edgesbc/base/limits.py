@@ -375,7 +375,11 @@ MEDIA_LINK_BYTES: Final = 262_144
 MEDIA_LINK_ITEMS: Final = 1_024
 """Addresses in one message about the private side, of at most 48 bytes each; more take several."""
 KERNEL_ADDRESSES: Final = 4_096
-"""Addresses of flows of the kernel relay that are kept as bytes; those that were used last."""
+"""Addresses of flows of the kernel relay that are kept as bytes, and routes to them; those that were used last."""
+KERNEL_ROUTES_AT_ONCE: Final = 64
+"""Flows whose routes are looked up again before other tasks get their turn, when routes have changed: about 1 ms."""
+KERNEL_ROUTES_SECONDS: Final = 0.2
+"""How long changes of routes are collected before: a link that fails changes many. Packets may be lost meanwhile."""
 
 # --- Screening and kernel filters -----------------------------------------------------------------------
 

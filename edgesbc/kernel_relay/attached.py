@@ -20,11 +20,13 @@ from edgesbc.kernel_relay.bpf_calls import (
     create_map,
     load_program,
 )
+from edgesbc.kernel_relay.flow_map import RelayMaps
 from edgesbc.kernel_relay.flows import COUNTER_BYTES, KEY_BYTES, VALUE_BYTES
+from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.kernel_relay.program import ETHERNET_HEADER, relay_program
 from edgesbc.kernel_relay.routes import NetworkDevice, RouteReader
 
-__all__ = ["AttachedRelay"]
+__all__ = ["AttachedRelay", "attach_relay"]
 
 _LINK_HEADERS: Final = {1: ETHERNET_HEADER, 772: ETHERNET_HEADER, 519: 0, 65_534: 0}
 """Bytes in front of the IP header, by the type of the device (linux/if_arp.h): Ethernet, ``lo``, raw IP, none (TUN,
@@ -57,9 +59,9 @@ class AttachedRelay:
             raise
 
     @property
-    def devices(self) -> frozenset[int]:
-        """Numbers of the devices that have the program."""
-        return frozenset(self._links)
+    def maps(self) -> RelayMaps:
+        """For the process that says which flows there are."""
+        return RelayMaps(self.flows, self.counters, self.capacity, tuple(self._links))
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -99,3 +101,25 @@ class AttachedRelay:
     def _keep(self, descriptor: int) -> int:
         self._descriptors.append(descriptor)
         return descriptor
+
+
+def attach_relay(
+    mode: KernelMode, devices: Iterable[int], capacity: int, traffic_class: int
+) -> tuple[AttachedRelay | None, str]:
+    """The kernel relay that ``mode`` asks for, and why there is none, or why devices are left out; "" if none is.
+
+    Raises ``OSError`` with ``KernelMode.REQUIRE``, unless every device takes the program.
+    """
+    if mode is KernelMode.OFF:
+        return None, "media.kernel is off"
+    try:
+        relay = AttachedRelay(devices, capacity, traffic_class)
+    except OSError as error:
+        if mode is KernelMode.REQUIRE:
+            raise
+        return None, str(error)
+    refused = "; ".join(f"device {number}: {reason}" for number, reason in relay.refused.items())
+    if refused and mode is KernelMode.REQUIRE:
+        relay.close()
+        raise OSError(f"media.kernel is required and not everywhere possible: {refused}")
+    return relay, refused

@@ -8,6 +8,8 @@ from __future__ import annotations
 import mmap
 import os
 
+import attrs
+
 from edgesbc.base.address import Source
 from edgesbc.kernel_relay.bpf_calls import clear_map, delete_element, update_element
 from edgesbc.kernel_relay.flows import (
@@ -20,17 +22,38 @@ from edgesbc.kernel_relay.flows import (
     read_counters,
 )
 
-__all__ = ["FlowMap", "counter_memory"]
+__all__ = ["FlowMap", "RelayMaps", "counter_memory"]
+
+
+@attrs.frozen
+class RelayMaps:
+    """What a process needs to use a kernel relay: it can inherit the descriptors."""
+
+    flows: int
+    """Descriptor of the map of flows."""
+    counters: int
+    """Descriptor of the map of counters."""
+    capacity: int
+    """Room for flows, and slots of counters."""
+    devices: tuple[int, ...]
+    """Numbers of the network devices that have the program."""
 
 
 class FlowMap:
-    """Flows in the map ``flows``, and counters of ``capacity`` slots in the map ``counters``: descriptors that stay
-    open. Raises ``OSError`` where the counters cannot be mapped."""
+    """The flows of a kernel relay, and their counters; the descriptors of ``maps`` stay open. Raises ``OSError`` where
+    the counters cannot be mapped."""
 
-    def __init__(self, flows: int, counters: int, capacity: int) -> None:
-        self._flows = flows
-        self._memory = memoryview(mmap.mmap(counters, counter_memory(capacity), prot=mmap.PROT_READ))
+    def __init__(self, maps: RelayMaps) -> None:
+        capacity = maps.capacity
+        self._flows = maps.flows
+        self._memory = memoryview(mmap.mmap(maps.counters, counter_memory(capacity), prot=mmap.PROT_READ))
+        self._packets = self._memory[: capacity * COUNTER_BYTES].cast("Q")[:: COUNTER_BYTES // 8]
         self.capacity = capacity
+
+    @property
+    def packets(self) -> int:
+        """Packets of all slots."""
+        return sum(self._packets)
 
     def put(self, flow: KernelFlow) -> None:
         """Have the kernel relay a flow from the next packet on, or change how. Raises :class:`KernelRefusal` where the

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import trio
 
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.counts import Counts
+from edgesbc.kernel_relay.flow_map import FlowMap, RelayMaps
+from edgesbc.kernel_relay.routes import RouteReader, RouteWatch
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
+from edgesbc.media.kernel_path import KernelPath
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.quality import QualityHistograms
 from edgesbc.media.relay import Relay, RelayPorts, relay_capacity
@@ -53,8 +57,8 @@ class MediaPlane:
     ``one_way`` says what happens where one side has sent nothing for ``media_timeout``, or no RTP for
     ``one_way_timeout``. A session beyond ``max_sessions`` is refused. There are descriptors for ``max_streams`` media
     sections. ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports
-    internal errors. ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1). Raises
-    :class:`ValueError` for addresses or ports that cannot be used.
+    internal errors. ``kernel`` has the maps of a kernel relay. ``clock`` gives seconds on a monotonic clock, ``random``
+    floats in [0, 1). Raises :class:`ValueError` for addresses or ports that cannot be used.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class MediaPlane:
         max_streams: int | None = None,
         max_sessions: int = limits.MEDIA_SESSIONS,
         relays: int = 0,
+        kernel: RelayMaps | None = None,
         clock: Callable[[], float] = trio.current_time,
         random: Callable[[], float] | None = None,
     ) -> None:
@@ -81,7 +86,8 @@ class MediaPlane:
         self._containment = containment
         self._relays = self._build_relays(relays, relay_capacity(interfaces))
         try:
-            self._ports = RelayPorts(interfaces, self._relays, clock, random or _PortEntropy())
+            self._kernel = None if kernel is None else KernelPath(FlowMap(kernel), kernel.devices, RouteReader())
+            self._ports = RelayPorts(interfaces, self._relays, clock, random or _PortEntropy(), self._kernel)
             self._table = SessionTable(
                 self._ports,
                 interfaces,
@@ -133,6 +139,11 @@ class MediaPlane:
         return self._table.quality
 
     @property
+    def paths(self) -> Counts:
+        """The same by the path that they took: ``kernel`` or ``user``."""
+        return self._ports.paths
+
+    @property
     def counts(self) -> Counts:
         """Packets not relayed, by reason."""
         return self._ports.drops
@@ -154,10 +165,15 @@ class MediaPlane:
                     relay.start()
                     nursery.start_soon(self._containment.keep_running, "media relay", relay.run)
                 nursery.start_soon(self._containment.keep_running, "media timer", self._expire)
+                if self._kernel is not None:
+                    watch = partial(_watch_routes, self._kernel)
+                    nursery.start_soon(self._containment.keep_running, "media routes", watch)
                 task_status.started()
         finally:
             self._table.close()
             self._ports.close()
+            if self._kernel is not None:
+                self._kernel.close()
 
     async def _expire(self) -> None:
         while True:
@@ -174,3 +190,17 @@ class MediaPlane:
 
     def _relay_failed(self, error: Exception) -> None:
         self._containment.fault("media packet", error)
+
+
+async def _watch_routes(kernel: KernelPath) -> None:
+    """Look up the routes of flows again when routes have changed."""
+    watch = RouteWatch()
+    try:
+        while True:
+            for _ in kernel.routes_changed():  # also those that have changed before there was a watch
+                await trio.lowlevel.checkpoint()
+            await trio.lowlevel.wait_readable(watch.fileno())
+            await trio.sleep(limits.KERNEL_ROUTES_SECONDS)
+            watch.drain()
+    finally:
+        watch.close()

@@ -11,14 +11,16 @@ from typing import Final, Protocol
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.base.counts import Counts
+from edgesbc.media.kernel_path import KernelPath
 from edgesbc.media.latch import MediaInterface, MediaTarget
 from edgesbc.media.ports import PortPool
 from edgesbc.media.relay_client import RelayChannel, RelayClient
 from edgesbc.media.session import NoPorts, SideInterfaces
 
-__all__ = ["PortPair", "Relay", "RelayPorts", "relay_capacity"]
+__all__ = ["EXPEDITED", "PortPair", "Relay", "RelayPorts", "relay_capacity"]
 
-_EXPEDITED: Final = 46 << 2  # DSCP EF in the traffic class, as for all interactive audio (RFC 4594 section 4.1)
+EXPEDITED: Final = 46 << 2
+"""DSCP EF in the traffic class, as for all interactive audio (RFC 4594 section 4.1)."""
 _DATAGRAMS: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
@@ -72,6 +74,9 @@ class PortPair:
         self._client.set_target(self.rtp, rtp)
         self._client.set_target(self.rtcp, rtcp)
 
+    def set_direct(self, direct: bool) -> None:
+        self._client.set_direct(self.rtp, direct)
+
     def join(self, other: PortPair) -> None:
         """Relay between this pair and ``other``, which is of the same relay, both ways."""
         self._client.join(self.rtp, other.rtp)
@@ -89,8 +94,9 @@ class PortPair:
 class RelayPorts:
     """Every media port of the plane; ``relays`` share them, and both legs of a stream are at one relay.
 
-    ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1). Commands reach the relays by
-    :meth:`flush`. Raises :class:`ValueError` for a range without a pair of ports.
+    ``clock`` gives seconds on a monotonic clock, ``random`` floats in [0, 1). ``kernel`` is the path of packets through
+    the kernel, if there is one. Commands reach the relays by :meth:`flush`. Raises :class:`ValueError` for a range
+    without a pair of ports.
     """
 
     def __init__(
@@ -99,9 +105,13 @@ class RelayPorts:
         relays: Sequence[Relay],
         clock: Callable[[], float],
         random: Callable[[], float],
+        kernel: KernelPath | None = None,
     ) -> None:
         self._relays = relays
         self._clients = [relay.client for relay in relays]
+        self._kernel = kernel
+        for client in self._clients:
+            client.kernel = kernel
         self._clock = clock
         self._open_addresses: set[Source] = set()
         # two interfaces on one address share its ports
@@ -116,7 +126,13 @@ class RelayPorts:
     @property
     def packets(self) -> int:
         """Packets received from peers since the start."""
-        return sum(sum(client.counters.packets) for client in self._clients)
+        return sum(self.paths.values())
+
+    @property
+    def paths(self) -> Counts:
+        """The same by their path: through the ``kernel`` alone, or by ``user`` space."""
+        by_user = sum(sum(client.counters.packets) for client in self._clients)
+        return Counts({("kernel",): 0 if self._kernel is None else self._kernel.packets, ("user",): by_user})
 
     @property
     def drops(self) -> Counts:
@@ -166,9 +182,9 @@ class RelayPorts:
                 pool.give_back(port, self._clock())
                 _raise_unless_in_use(error)
                 continue
-            rtp, rtcp = client.open(sockets[0], False), client.open(sockets[1], True)
-            self._open_addresses.add(Source(address, port))
-            self._open_addresses.add(Source(address, port + 1))
+            addresses = Source(address, port), Source(address, port + 1)
+            rtp, rtcp = client.open(sockets[0], False, addresses[0]), client.open(sockets[1], True, addresses[1])
+            self._open_addresses.update(addresses)
             return PortPair(self, client, interface, port, rtp, rtcp)
         raise NoPorts(f"other programs hold the media ports of the {zone} side")
 
@@ -217,7 +233,7 @@ def _bind(address: str, port: int) -> socket.socket:
         sock = socket.socket(socket.AF_INET, _DATAGRAMS, socket.IPPROTO_UDP)
         level, option = socket.IPPROTO_IP, socket.IP_TOS
     try:
-        sock.setsockopt(level, option, _EXPEDITED)
+        sock.setsockopt(level, option, EXPEDITED)
         sock.bind((address, port))
     except OSError:
         sock.close()

@@ -15,6 +15,7 @@ from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
+from edgesbc.media.kernel_path import KernelPath, KernelShare
 from edgesbc.media.latch import NO_TARGET, MediaTarget
 from edgesbc.relay.counters import RelayCounters
 from edgesbc.relay.messages import CommandBatch, CommandWriter, read_events
@@ -38,16 +39,19 @@ class RelayChannel:
     """What media control knows of one channel: a port that faces one peer."""
 
     __slots__ = (
-        "_before", "_counters", "firm", "generation", "is_rtcp", "joined", "number", "on_reports", "peer", "sock",
-        "target",
+        "_before", "_counters", "address", "direct", "firm", "generation", "is_rtcp", "joined", "number", "on_reports",
+        "peer", "share", "sock", "target",
     )  # fmt: skip
 
-    def __init__(self, number: int, sock: socket.socket, is_rtcp: bool, counters: RelayCounters) -> None:
+    def __init__(
+        self, number: int, sock: socket.socket, address: Source, is_rtcp: bool, counters: RelayCounters
+    ) -> None:
         self._counters = counters
         self._before = counters.packets[number], counters.rtcp_packets[number], counters.octets[number]
         self.number = number
         self.sock: socket.socket | None = sock
         """None where it was handed over, or closed."""
+        self.address = address
         self.is_rtcp = is_rtcp
         self.target = NO_TARGET
         self.generation = 0
@@ -59,11 +63,14 @@ class RelayChannel:
         self.joined: RelayChannel | None = None
         self.on_reports: ReportsReceiver | None = None
         """Called with copies of RTCP packets from the peer."""
+        self.direct = False
+        """Whether nothing of the call is open that would keep the kernel from relaying its packets."""
+        self.share = KernelShare()
 
     @property
     def packets(self) -> int:
         """Packets that came from the peer."""
-        return int(self._counters.packets[self.number] - self._before[0])
+        return int(self._counters.packets[self.number] - self._before[0]) + self.share.packets
 
     @property
     def rtcp_packets(self) -> int:
@@ -73,7 +80,7 @@ class RelayChannel:
     @property
     def octets(self) -> int:
         """Octets of these packets."""
-        return int(self._counters.octets[self.number] - self._before[2])
+        return int(self._counters.octets[self.number] - self._before[2]) + self.share.octets
 
 
 class RelayClient:
@@ -81,7 +88,8 @@ class RelayClient:
 
     ``counters`` is memory that the relay writes. To a process, sockets are sent, and kept for the next one; in a thread
     they are moved to ``handed_over``. ``failed`` is called for an internal error of the relay. ``on_blocked`` is called
-    when commands wait because the link is full: :meth:`flush` is to be called again then.
+    when commands wait because the link is full: :meth:`flush` is to be called again then. ``kernel`` is the path of
+    packets through the kernel, if there is one.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class RelayClient:
         handed_over: deque[socket.socket] | None = None,
     ) -> None:
         self.counters = counters
+        self.kernel: KernelPath | None = None
         self._failed = failed
         self._handed_over = handed_over
         self.on_blocked: Callable[[], None] = lambda: None
@@ -116,14 +125,15 @@ class RelayClient:
 
     # --- commands ----------------------------------------------------------------------------------------
 
-    def open(self, sock: socket.socket, is_rtcp: bool) -> RelayChannel:
-        """Have the relay serve ``sock``. Its counters have room for as many channels as there are ports."""
+    def open(self, sock: socket.socket, is_rtcp: bool, address: Source) -> RelayChannel:
+        """Have the relay serve ``sock``, which is bound to ``address``. Its counters have room for as many channels as
+        there are ports."""
         if self._unused < self.counters.capacity:
             number = self._unused
             self._unused += 1
         else:
             number = self._closed.popleft()
-        channel = RelayChannel(number, sock, is_rtcp, self.counters)
+        channel = RelayChannel(number, sock, address, is_rtcp, self.counters)
         self._channels[number] = channel
         if self._handed_over is not None or self._end is not None:
             self._write_open(channel, False)
@@ -140,6 +150,17 @@ class RelayClient:
             return
         channel.target = target
         self._writer.set_target(channel.number, channel.generation, target)
+        self._update_kernel(channel)
+
+    def set_direct(self, channel: RelayChannel, direct: bool) -> None:
+        """Whether the kernel may relay the packets of a channel, where it can."""
+        if direct != channel.direct:
+            channel.direct = direct
+            self._update_kernel(channel)
+
+    def _update_kernel(self, channel: RelayChannel) -> None:
+        if self.kernel is not None and channel.joined is not None:
+            self.kernel.update(channel, channel.joined)
 
     def join(self, channel: RelayChannel, other: RelayChannel) -> None:
         """Relay between two channels, both ways."""
@@ -153,6 +174,9 @@ class RelayClient:
         del self._channels[channel.number]
         self._closed.append(channel.number)
         if channel.joined is not None:
+            if self.kernel is not None:
+                self.kernel.leave(channel)
+                self.kernel.leave(channel.joined)
             channel.joined.joined = None
         channel.on_reports = None
         if channel.sock is not None:
@@ -280,6 +304,7 @@ class RelayClient:
         if channel is not None and channel.generation == generation:
             channel.peer = peer
             channel.firm = firm
+            self._update_kernel(channel)
 
     def reports(self, number: int, received: float, data: bytes) -> None:
         """The relay has relayed an RTCP packet of the channel's peer."""

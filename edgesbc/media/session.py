@@ -67,6 +67,9 @@ class MediaPorts(Protocol):
         """Have ``receiver`` called with copies of the peer's RTCP packets, and when they were received (seconds, the
         relay's clock); None: no more."""
 
+    def set_direct(self, direct: bool) -> None:
+        """Whether the kernel may relay packets between these ports and those that face the other side, where it can."""
+
     def close(self) -> None:
         """Close both ports and let their numbers rest; a second time does nothing."""
 
@@ -129,7 +132,7 @@ class MediaStream:
     """The ports of one media section: ``pairs[n]`` faces side n, on ``interfaces[n]``. ``on_closed`` is called once,
     when it ends."""
 
-    __slots__ = ("_on_closed", "interfaces", "pairs", "quality")
+    __slots__ = ("_direct", "_on_closed", "interfaces", "pairs", "quality")
 
     def __init__(
         self,
@@ -139,10 +142,18 @@ class MediaStream:
     ) -> None:
         self.pairs = pairs
         self.interfaces = interfaces
+        self._direct = False
         self.quality = StreamQuality()
         self._on_closed: Callable[[MediaStream], None] | None = on_closed
         for side, pair in enumerate(pairs):
             pair.watch_reports(partial(self.quality.on_packet, side))
+
+    def set_direct(self, direct: bool) -> None:
+        """Whether the kernel may relay its packets."""
+        if direct != self._direct:
+            self._direct = direct
+            for pair in self.pairs:
+                pair.set_direct(direct)
 
     def close(self) -> None:
         for pair in self.pairs:
@@ -313,10 +324,16 @@ class MediaSession:
     def _apply(self) -> None:
         """Close the streams that nothing needs any more, and set the targets of the others."""
         current, pending = self.current, self.pending
+        # The kernel relays what is agreed; while that may change, and on hold, each packet is looked at.
+        direct = pending is None and not self.on_hold
         for index, stream in enumerate(current.streams):
             if stream is not None:
+                if not direct:
+                    stream.set_direct(False)
                 for n, side in enumerate(current.sides):
                     stream.pairs[n].set_targets(*side.target(index))
+                if direct:
+                    stream.set_direct(True)
         if pending is not None:
             for index, stream in enumerate(pending.streams):
                 if stream is not None and stream not in current.streams:

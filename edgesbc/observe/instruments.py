@@ -192,14 +192,15 @@ def instrument_media(
     metrics: Metrics,
     sessions: Read,
     ports: Read,
-    packets: Callable[[], int],
+    paths: Callable[[], Counts],
     dropped: Callable[[], Counts],
     quality: QualityHistograms,
 ) -> None:
     """The metrics of the media plane."""
     metrics.gauge("media_sessions", "Calls with media anchored.", sessions)
     metrics.gauge("media_ports", "Ports in use.", ports)
-    metrics.counter("media_packets", "Packets received from peers.", (), _SingleCounter(packets))
+    metrics.counter("media_packets", "Packets received from peers.", (), _SingleCounter(lambda: sum(paths().values())))
+    metrics.counter("media_path", "Packets received from peers, by their path.", ("path",), _ReadCounts(paths))
     metrics.counter("media_dropped", "Packets not relayed.", ("reason",), _ReadCounts(dropped))
     for name, help, histograms in (
         ("media_reported_loss_ratio", "Share of lost packets.", quality.loss),

@@ -16,6 +16,7 @@ from edgesbc.base.address import Source, Transport, Zone, split_host_port
 from edgesbc.base.validation import at_most, between, described, matching, one_of, prefixes
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
+from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.media.side_activity import OneWay
 from edgesbc.policy.crossing_settings import BodySettings, HeaderSettings
 from edgesbc.policy.structure import STRUCTURE
@@ -295,6 +296,8 @@ class MediaSettings:
         default=float(limits.ONE_WAY_SECONDS), validator=between(60, limits.CALL_SECONDS, "seconds")
     )
     """Seconds for which a side may send no RTP, although it sends RTCP."""
+    kernel: KernelMode = KernelMode.OFF
+    """Whether the kernel relays packets of established calls before they come to a socket."""
     relays: int | None = attrs.field(default=None, validator=attrs.validators.optional(between(0, limits.RELAYS)))
     """Relay processes; 0: a thread of the media plane; None: 0 with ``planes = "tasks"``, otherwise half the cores."""
 

@@ -15,10 +15,15 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyError
 from edgesbc.inventory.databases import DRIVERS
+from edgesbc.kernel_relay.attached import AttachedRelay
+from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.policy.certificate_files import authorities_mistake, certificate_mistakes, parsed_file
 from edgesbc.policy.model import ANY_DEVICE, CONTROL_SOCKET, Policy
 
 __all__ = ["descriptors_needed", "preflight", "served"]
+
+_LOOPBACK = 1
+"""Number of ``lo``, which every network namespace has."""
 
 _Mistakes = Iterator[tuple[str, str]]
 
@@ -125,6 +130,11 @@ def _media(policy: Policy) -> _Mistakes:
         for address in policy.media.address.of(zone):
             if not ip_address(address).is_unspecified and (refusal := _bindable(Source(address, 0), True)):
                 yield f"media.address.{zone}", refusal
+    if policy.media.kernel is KernelMode.REQUIRE:
+        try:
+            AttachedRelay([_LOOPBACK], 1, 0).close()
+        except OSError as error:
+            yield "media.kernel", f"expected a kernel that relays packets: {error.strerror}"
 
 
 def _http(policy: Policy, beside: bool) -> _Mistakes:

@@ -10,12 +10,12 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from edgesbc.base.address import Zone
 from edgesbc.policy.model import ListenSettings
 
-__all__ = ["device_indexes", "refused_devices"]
+__all__ = ["device_indexes", "devices_of", "refused_devices"]
 
 _LOOPBACK = 1
 """Index of ``lo``, which is the first device of every network namespace."""
@@ -64,6 +64,13 @@ def device_indexes() -> dict[str, int]:
                     raise OSError(os.strerror(-struct.unpack_from("=i", message)[0]))
                 if kind == _NEW_ADDRESS:
                     found.update(_addresses(message))
+
+
+def devices_of(addresses: Iterable[str]) -> list[int]:
+    """The indexes of the devices of these addresses, and that of ``lo``, by which programs of this machine come. Raises
+    ``OSError``."""
+    known = device_indexes()
+    return sorted({known[address] for address in addresses if address in known} | {_LOOPBACK})
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -9,19 +9,33 @@ import socket
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 from support.bpf import can_attach, foreign_program, ingress_links, ingress_programs, link_ids, program_ids
-from support.namespaces import address, inside, ip, namespaces, needs_namespaces, veth
+from support.namespaces import address, inside, ip, needs_namespaces
 from support.relay_model import LINK, RelayModel, checksums_are_right, rtp, udp_packet
+from support.three_hosts import (
+    A6,
+    B6,
+    DEADLINE,
+    EDGE_A,
+    EDGE_A6,
+    EDGE_B,
+    EDGE_B6,
+    SLOTS,
+    TRAFFIC_CLASS,
+    A,
+    B,
+    Hosts,
+    eventually,
+    three_hosts,
+)  # fmt: skip
 
 import edgesbc
 from edgesbc.base.address import Source
-from edgesbc.kernel_relay.attached import AttachedRelay
 from edgesbc.kernel_relay.bpf_calls import KernelRefusal, attach_ingress
 from edgesbc.kernel_relay.flow_map import FlowMap
 from edgesbc.kernel_relay.flows import KernelFlow
@@ -33,96 +47,14 @@ pytestmark = [
 ]
 
 ROOT = Path(edgesbc.__file__).parents[1]
-TRAFFIC_CLASS = 0xB8
-SLOTS = 8
-A, B = Source("203.0.113.9", 4000), Source("10.0.0.9", 5000)
-EDGE_A, EDGE_B = Source("203.0.113.1", 30_000), Source("10.0.0.1", 30_002)
-A6, B6 = Source("2001:db8:1::9", 4000), Source("2001:db8:2::9", 5000)
-EDGE_A6, EDGE_B6 = Source("2001:db8:1::1", 30_000), Source("2001:db8:2::1", 30_002)
 LEGS = {"IPv4": (A, EDGE_A, EDGE_B, B), "IPv6": (A6, EDGE_A6, EDGE_B6, B6)}
 FAMILIES = pytest.mark.parametrize("family", ["IPv4", "IPv6"])
-DEADLINE = 20.0
-
-
-class Hosts:
-    """Peer A, the edge and peer B: three namespaces. ``pub`` and ``int`` are the devices of the edge."""
-
-    def __init__(self, names: dict[str, str], public: str) -> None:
-        self.a, self.edge, self.b = names["a"], names["edge"], names["b"]
-        self.public_name = public
-        self.public = inside(self.edge, lambda: socket.if_nametoindex(public))
-        self.internal = inside(self.edge, lambda: socket.if_nametoindex("int0"))
-        self.sockets: list[socket.socket] = []
-
-    def attach(self, *devices: int) -> AttachedRelay:
-        wanted = devices or (1, self.public, self.internal)
-        return inside(self.edge, lambda: AttachedRelay(wanted, SLOTS, TRAFFIC_CLASS))
-
-    def udp(self, namespace: str, at: Source, connected: Source | None = None) -> socket.socket:
-        def bound() -> socket.socket:
-            sock = socket.socket(socket.AF_INET6 if ":" in at.host else socket.AF_INET, socket.SOCK_DGRAM)
-            sock.bind(at)
-            if connected is not None:
-                sock.connect(connected)
-            sock.settimeout(DEADLINE)
-            return sock
-
-        sock = inside(namespace, bound)
-        self.sockets.append(sock)
-        return sock
-
-    def wire(self, namespace: str) -> socket.socket:
-        """A socket that sees what comes by the cable of a peer, and sends what it is given."""
-
-        def opened() -> socket.socket:
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
-            sock.bind(("eth0", 0x0003))
-            sock.settimeout(DEADLINE)
-            return sock
-
-        sock = inside(namespace, opened)
-        self.sockets.append(sock)
-        return sock
-
-    def link_address(self, namespace: str, device: str) -> bytes:
-        def of() -> bytes:
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
-                sock.bind((device, 0))
-                found: bytes = sock.getsockname()[4]
-                return found
-
-        return inside(namespace, of)
 
 
 @pytest.fixture
 def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
-    """The public device of the edge is an end of a cable, or of the kind that the parameter names, above it."""
-    kind = getattr(request, "param", "veth")
-    with namespaces("a", "edge", "b") as names:
-        edge, public = names["edge"], "pub0"
-        veth(edge, "pub0", names["a"], "eth0")
-        veth(edge, "int0", names["b"], "eth0")
-        if kind == "bridge":
-            public = "br0"
-            ip("-n", edge, "link", "add", public, "type", "bridge", "forward_delay", "0")
-            ip("-n", edge, "link", "set", "pub0", "master", public)
-            ip("-n", edge, "link", "set", public, "up")
-        elif kind == "macvlan":
-            public = "mac0"
-            ip("-n", edge, "link", "add", public, "link", "pub0", "type", "macvlan", "mode", "bridge")
-            # The device below has no address of its own, and is not to answer for that of the one above.
-            ip("netns", "exec", edge, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/pub0/arp_ignore")
-            ip("-n", edge, "link", "set", public, "up")
-        address(edge, public, "203.0.113.1/24", "2001:db8:1::1/64")
-        address(edge, "int0", "10.0.0.1/24", "2001:db8:2::1/64")
-        address(names["a"], "eth0", "203.0.113.9/24", "2001:db8:1::9/64")
-        address(names["b"], "eth0", "10.0.0.9/24", "2001:db8:2::9/64")
-        found = Hosts(names, public)
-        try:
-            yield found
-        finally:
-            for sock in found.sockets:
-                sock.close()
+    with three_hosts(getattr(request, "param", "veth")) as found:
+        yield found
 
 
 def flows_of(hosts: Hosts, family: str) -> tuple[KernelFlow, KernelFlow]:
@@ -131,16 +63,6 @@ def flows_of(hosts: Hosts, family: str) -> tuple[KernelFlow, KernelFlow]:
         KernelFlow(a, edge_a, edge_b, b, hosts.public, hosts.internal, 0),
         KernelFlow(b, edge_b, edge_a, a, hosts.internal, hosts.public, 1),
     )
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it becomes true before the deadline."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        os.sched_yield()
-    return True
 
 
 def next_packet(wire: socket.socket, port: int) -> bytes:
@@ -162,7 +84,7 @@ def test_a_call_is_relayed_packet_by_packet_both_ways(hosts: Hosts, family: str)
     model."""
     relay = hosts.attach()
     try:
-        flow_map = FlowMap(relay.flows, relay.counters, SLOTS)
+        flow_map = FlowMap(relay.maps)
         flows = flows_of(hosts, family)
         for flow in flows:
             flow_map.put(flow)
@@ -199,7 +121,7 @@ def test_0_of_1000_forged_packets_are_relayed(hosts: Hosts, family: str) -> None
     to the socket of the relay, which is connected and does not get them; one that nobody forged comes through."""
     relay = hosts.attach()
     try:
-        flow_map = FlowMap(relay.flows, relay.counters, SLOTS)
+        flow_map = FlowMap(relay.maps)
         for flow in flows_of(hosts, family):
             flow_map.put(flow)
         a, edge_a, edge_b, b = LEGS[family]
@@ -231,7 +153,7 @@ def test_0_of_1000_forged_packets_are_relayed(hosts: Hosts, family: str) -> None
 def test_what_is_no_rtp_comes_to_the_socket(hosts: Hosts) -> None:
     relay = hosts.attach()
     try:
-        flow_map = FlowMap(relay.flows, relay.counters, SLOTS)
+        flow_map = FlowMap(relay.maps)
         for flow in flows_of(hosts, "IPv4"):
             flow_map.put(flow)
         ours, one = hosts.udp(hosts.edge, EDGE_A, A), hosts.udp(hosts.a, A)
@@ -254,7 +176,7 @@ def test_a_packet_that_the_next_link_does_not_take_comes_to_the_socket(hosts: Ho
             route = routes.route(B.host, EDGE_B.host)
         assert route is not None
         assert (route.device, route.mtu) == (hosts.internal, 1280)
-        flow_map = FlowMap(relay.flows, relay.counters, SLOTS)
+        flow_map = FlowMap(relay.maps)
         flow_map.put(attrs.evolve(flows_of(hosts, "IPv4")[0], largest=route.mtu))
         ours, one, two = hosts.udp(hosts.edge, EDGE_A, A), hosts.udp(hosts.a, A), hosts.udp(hosts.b, B)
         fits, too_large = rtp() + bytes(1280 - 28 - 172), rtp() + bytes(1281 - 28 - 172)
@@ -271,7 +193,7 @@ def test_a_peer_may_be_on_this_machine(hosts: Hosts, peer: str) -> None:
     """A server of the private side beside the edge: over ``lo`` from a peer outside, and from another program."""
     relay = hosts.attach()
     try:
-        flow_map = FlowMap(relay.flows, relay.counters, SLOTS)
+        flow_map = FlowMap(relay.maps)
         server, ours_in = Source("127.0.0.1", 5002), Source("127.0.0.1", 30_006)
         caller = Source(peer, 4002)
         local = peer == "127.0.0.1"
@@ -312,8 +234,8 @@ def test_a_device_without_link_header_is_relayed_from_and_to(hosts: Hosts, famil
     device = inside(hosts.edge, lambda: socket.if_nametoindex("tun0"))
     relay = hosts.attach(device, hosts.internal)
     try:
-        assert relay.devices == {device, hosts.internal}
-        flow_map = FlowMap(relay.flows, relay.counters, SLOTS)
+        assert set(relay.maps.devices) == {device, hosts.internal}
+        flow_map = FlowMap(relay.maps)
         there = KernelFlow(far, near, edge_b, b, device, hosts.internal, 0)
         back = KernelFlow(b, edge_b, near, far, hosts.internal, device, 1)
         flow_map.put(there)
@@ -406,11 +328,11 @@ WITHOUT_RIGHTS = """
 import os, sys
 from edgesbc.base.address import Source
 from edgesbc.kernel_relay.attached import AttachedRelay
-from edgesbc.kernel_relay.flow_map import FlowMap
+from edgesbc.kernel_relay.flow_map import FlowMap, RelayMaps
 from edgesbc.kernel_relay.flows import KernelFlow
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 flows, counters, slots = map(int, sys.argv[1:])
-flow_map = FlowMap(flows, counters, slots)
+flow_map = FlowMap(RelayMaps(flows, counters, slots, ()))
 a, b = Source("192.0.2.1", 1), Source("192.0.2.2", 2)
 flow_map.put(KernelFlow(a, b, a, b, 1, 1, 0))
 print(flow_map.remove(a, b), flow_map.remove(a, b), flow_map.counters(0).packets)
@@ -442,7 +364,7 @@ def test_the_maps_take_no_capability_and_the_program_does(hosts: Hosts) -> None:
 def test_a_full_map_refuses_and_says_so(hosts: Hosts) -> None:
     relay = hosts.attach()
     try:
-        flow_map = FlowMap(relay.flows, relay.counters, SLOTS)
+        flow_map = FlowMap(relay.maps)
         flow = flows_of(hosts, "IPv4")[0]
         for number in range(SLOTS):
             flow_map.put(attrs.evolve(flow, source=Source(A.host, 6000 + number), slot=number))
@@ -458,14 +380,14 @@ def test_a_full_map_refuses_and_says_so(hosts: Hosts) -> None:
 def test_a_device_that_takes_no_program_is_told_and_the_others_have_it(hosts: Hosts) -> None:
     relay = hosts.attach(hosts.public)
     try:
-        assert (relay.devices, relay.refused) == ({hosts.public}, {})
+        assert (relay.maps.devices, relay.refused) == ((hosts.public,), {})
     finally:
         relay.close()
     descriptor = inside(hosts.edge, lambda: open_tun(512))  # as of PPP
     other = inside(hosts.edge, lambda: socket.if_nametoindex("tun0"))
     relay = hosts.attach(hosts.public, other)
     try:
-        assert relay.devices == {hosts.public}
+        assert relay.maps.devices == (hosts.public,)
         assert relay.refused == {other: "expected Ethernet or no link header, found type 512"}
     finally:
         relay.close()

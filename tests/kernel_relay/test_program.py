@@ -14,7 +14,7 @@ from support.relay_model import LINK, RelayModel, checksums_are_right, rtp, udp_
 
 from edgesbc.base.address import Source
 from edgesbc.kernel_relay.bpf_calls import ARRAY, HASH, MAPPABLE, create_map, load_program
-from edgesbc.kernel_relay.flow_map import FlowMap
+from edgesbc.kernel_relay.flow_map import FlowMap, RelayMaps
 from edgesbc.kernel_relay.flows import COUNTED, COUNTER_BYTES, KEY_BYTES, VALUE_BYTES, FlowCounters, KernelFlow
 from edgesbc.kernel_relay.program import ETHERNET_HEADER, NEXT, REDIRECT, relay_program
 
@@ -51,7 +51,7 @@ class LoadedRelay:
         counters = create_map(ARRAY, 4, COUNTER_BYTES, 16, "test_counts", MAPPABLE)
         self.program = load_program(relay_program(ETHERNET_HEADER, flows, counters, TRAFFIC_CLASS), "test_relay")
         self._descriptors = [flows, counters, self.program]
-        self.map = FlowMap(flows, counters, 16)
+        self.map = FlowMap(RelayMaps(flows, counters, 16, (LO,)))
         for flow in FLOWS:
             self.map.put(flow)
 

@@ -11,6 +11,7 @@ from edgesbc.relay.link import ProcessLink
 from edgesbc.relay.messages import read_commands
 
 PEER = Source("192.0.2.7", 4000)
+HERE = Source("127.0.0.1", 30000)
 TARGET = MediaTarget(PEER, PEER, frozenset({PEER.host}))
 
 
@@ -68,7 +69,7 @@ def bound():
 
 
 def test_commands_go_together_when_they_are_flushed(client, end):
-    one, two = client.open(bound(), False), client.open(bound(), True)
+    one, two = client.open(bound(), False, HERE), client.open(bound(), True, HERE)
     client.join(one, two)
     client.set_target(one, TARGET)
     client.set_target(one, TARGET)
@@ -84,7 +85,7 @@ def test_commands_go_together_when_they_are_flushed(client, end):
 
 
 def test_a_peer_of_a_former_target_is_not_taken_for_that_of_the_present_one(client, end):
-    channel = client.open(bound(), False)
+    channel = client.open(bound(), False, HERE)
     client.set_target(channel, TARGET)
     former = channel.generation
     client.set_target(channel, MediaTarget(PEER, None, frozenset({"192.0.2.8"})))
@@ -97,9 +98,9 @@ def test_a_peer_of_a_former_target_is_not_taken_for_that_of_the_present_one(clie
 
 def test_counters_of_a_channel_begin_at_zero_although_its_number_was_used_before(client, end):
     client.counters.packets[:] = memoryview(b"".join(n.to_bytes(8, "little") for n in (5, 6, 7, 8))).cast("B").cast("Q")
-    channels = [client.open(bound(), False) for _ in range(4)]
+    channels = [client.open(bound(), False, HERE) for _ in range(4)]
     client.close(channels[2])
-    again = client.open(bound(), False)
+    again = client.open(bound(), False, HERE)
     assert again.number == 2
     client.counters.packets[2] += 4
     assert (again.packets, channels[0].packets) == (4, 0)
@@ -113,7 +114,7 @@ def test_a_full_link_holds_nothing_up_and_loses_nothing(client, end):
         client.ping(sent)
         client.flush()
         sent += 1
-    late = client.open(bound(), False)
+    late = client.open(bound(), False, HERE)
     sock = late.sock
     client.flush()
     client.close(late)  # before its socket was sent
@@ -143,7 +144,7 @@ def test_a_relay_that_does_not_read_is_given_up_at_a_bound(client, end, monkeypa
 
 
 def test_the_next_relay_gets_all_channels_with_targets_and_peers(client, end):
-    one, two, closed = (client.open(bound(), False) for _ in range(3))
+    one, two, closed = (client.open(bound(), False, HERE) for _ in range(3))
     client.join(one, two)
     client.set_target(one, TARGET)
     client.close(closed)
@@ -151,7 +152,7 @@ def test_the_next_relay_gets_all_channels_with_targets_and_peers(client, end):
     client.latched(0, one.generation, PEER, True)
     end.receive()
     client.detach()
-    meanwhile = client.open(bound(), True)
+    meanwhile = client.open(bound(), True, HERE)
     client.set_target(meanwhile, TARGET)
     client.flush()
     second = RelayEnd(client)

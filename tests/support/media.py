@@ -64,12 +64,16 @@ class RecordedPair:
         self.other: RecordedPair | None = None
         self.packets = 0
         self.octets = 0
+        self.direct = False
         self.rtcp_packets = 0
         self.on_reports: Callable[[bytes, float], None] | None = None
 
     @property
     def rtp_packets(self) -> int:
         return self.packets - self.rtcp_packets
+
+    def set_direct(self, direct: bool) -> None:
+        self.direct = direct
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp, self.rtcp = rtp, rtcp

@@ -362,6 +362,9 @@ class RecordedPair:
     def set_targets(self, rtp, rtcp):
         self.targets.append((rtp, rtcp))
 
+    def set_direct(self, direct):
+        pass
+
     def join(self, other):
         pass
 
