@@ -169,7 +169,10 @@ class KernelPath:
         back = self._route(peer.host, port.address.host)
         if there is None or back is None or back.device not in self._devices:
             return None
-        return KernelFlow(peer, port.address, other.address, other_peer, back.device, there.device, 0, there.mtu)
+        headers = 48 if ":" in peer.host else 28  # IP and UDP
+        largest = min(there.mtu, headers + limits.MEDIA_PACKET_BYTES)
+        ports = peer, port.address, other.address, other_peer
+        return KernelFlow(*ports, back.device, there.device, 0, largest, not port.target.udptl)
 
     def _route(self, destination: str, source: str) -> DeviceRoute | None:
         key = destination, source

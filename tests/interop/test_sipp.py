@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.bpf import can_attach
 from support.peers import Called, called, needs, place
 from support.running import EdgeProcess, edge_process, free_port, listen, policy_text, until
 from support.ua import Rtp, Ua, UdpWire
@@ -29,7 +30,7 @@ class Front:
 
 @asynccontextmanager
 async def front(
-    folder: Path, *members: Called, health: str = "interval = 0", host: str = "127.0.0.1"
+    folder: Path, *members: Called, health: str = "interval = 0", host: str = "127.0.0.1", media: str = ""
 ) -> AsyncIterator[Front]:
     """An edge before ``members``, which trusts 127.0.0.1 as a carrier."""
     shown = f"[{host}]" if ":" in host else host
@@ -48,6 +49,7 @@ async def front(
         http=f"127.0.0.1:{http}",
         health=health,
         edge="grace = 0",
+        media=media,
     )
     async with edge_process(folder, text, http) as edge:
         yield Front(edge, udp, tcp)
@@ -138,6 +140,43 @@ async def test_audio_comes_back_from_a_destination_that_echoes(tmp_path: Path) -
         await alice.response(200, "BYE")
         await settled(outside.edge, answered=1)
         assert await outside.edge.metric("edgesbc_media_packets_total") == 100
+
+
+@pytest.mark.skipif(bool(can_attach()), reason="takes root, and a kernel with eBPF")
+async def test_the_kernel_relays_audio_that_a_destination_echoes(tmp_path: Path) -> None:
+    kernel, user = (f'edgesbc_media_path_total{{path="{path}"}}' for path in ("kernel", "user"))
+    async with (
+        called(tmp_path, "called", "127.0.0.11") as one,
+        front(tmp_path, one, media='kernel = "require"') as outside,
+        Ua(await UdpWire.open(peer=split_host_port(outside.udp))) as alice,
+        await Rtp.open() as audio,
+    ):
+        calling = alice.dialog(f"sip:100@{outside.udp}")
+        await calling.send("INVITE", audio.sdp())
+        ok = await alice.response(200)
+        audio.aim(ok)
+        calling.learn(ok)
+        await calling.send("ACK")
+        packets = 0
+
+        async def in_kernel() -> bool:
+            nonlocal packets
+            sent = await audio.send()
+            assert await audio.receive() == sent
+            packets += 2
+            return await outside.edge.metric(kernel) > 0
+
+        await until(in_kernel)
+        by_user = await outside.edge.metric(user)
+        for _ in range(50):
+            sent = await audio.send()
+            assert await audio.receive() == sent
+        assert await outside.edge.metric(user) == by_user
+        assert await outside.edge.metric(kernel) == packets + 100 - by_user
+        await calling.send("BYE")
+        await alice.response(200, "BYE")
+        await settled(outside.edge, answered=1)
+        assert await outside.edge.metric("edgesbc_media_packets_total") == packets + 100
 
 
 async def test_calls_over_ipv6_to_a_private_side_of_ipv4(tmp_path: Path) -> None:

@@ -36,9 +36,11 @@ from support.three_hosts import (
 
 import edgesbc
 from edgesbc.base.address import Source
+from edgesbc.kernel_relay.attached import attach_relay
 from edgesbc.kernel_relay.bpf_calls import KernelRefusal, attach_ingress
 from edgesbc.kernel_relay.flow_map import FlowMap
 from edgesbc.kernel_relay.flows import KernelFlow
+from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.kernel_relay.routes import RouteReader
 
 pytestmark = [
@@ -388,7 +390,14 @@ def test_a_device_that_takes_no_program_is_told_and_the_others_have_it(hosts: Ho
     relay = hosts.attach(hosts.public, other)
     try:
         assert relay.maps.devices == (hosts.public,)
-        assert relay.refused == {other: "expected Ethernet or no link header, found type 512"}
+        reason = "expected Ethernet or no link header, found type 512"
+        assert relay.refused == {other: reason}
+        automatic, why = inside(hosts.edge, lambda: attach_relay(KernelMode.AUTO, [hosts.public, other], SLOTS, 0))
+        assert automatic is not None
+        automatic.close()
+        assert why == f"device {other}: {reason}"
+        with pytest.raises(OSError, match=f"not everywhere possible: device {other}: {reason}"):
+            inside(hosts.edge, lambda: attach_relay(KernelMode.REQUIRE, [hosts.public, other], SLOTS, 0))
     finally:
         relay.close()
         os.close(descriptor)

@@ -10,8 +10,9 @@ from support.bpf import can_attach
 
 from edgesbc.kernel_relay import bpf_calls
 from edgesbc.kernel_relay.assembler import EbpfAssembler
-from edgesbc.kernel_relay.attached import AttachedRelay
+from edgesbc.kernel_relay.attached import AttachedRelay, attach_relay
 from edgesbc.kernel_relay.bpf_calls import KernelRefusal, attach_ingress, create_map, delete_element, load_program
+from edgesbc.kernel_relay.mode import KernelMode
 
 needs_ebpf = pytest.mark.skipif(bool(can_attach()), reason=f"no eBPF here: {can_attach()}")
 
@@ -36,6 +37,16 @@ def test_a_refusal_says_what_it_takes(monkeypatch: pytest.MonkeyPatch, code: int
     with pytest.raises(KernelRefusal, match=f"the ingress of the network device 3: .*; {text}") as raised:
         attach_ingress(5, 3)
     assert raised.value.errno == code
+
+
+def test_a_mode_says_what_a_refusal_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpf_calls, "bpf", lambda command, attributes: (-1, errno.EPERM))
+    assert attach_relay(KernelMode.OFF, [1], 8, 0) == (None, "media.kernel is off")
+    relay, reason = attach_relay(KernelMode.AUTO, [1], 8, 0)
+    assert relay is None
+    assert "expected the capabilities CAP_BPF and CAP_NET_ADMIN" in reason
+    with pytest.raises(KernelRefusal, match="CAP_BPF"):
+        attach_relay(KernelMode.REQUIRE, [1], 8, 0)
 
 
 @needs_ebpf

@@ -1,5 +1,6 @@
 """Reasons why this machine cannot run a policy: ports in use, certificates, folders."""
 
+import errno
 import os
 import socket
 from datetime import UTC, datetime, timedelta
@@ -9,16 +10,20 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from support.bpf import can_attach
 
 from edgesbc.base import limits
 from edgesbc.inventory.databases import DRIVERS, Driver
+from edgesbc.kernel_relay import bpf_calls
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import parse_policy
 from edgesbc.policy.model import Policy
 from edgesbc.policy.preflight import preflight
 
 
-def policy(tmp_path: Path, public: str = "", http: str = "", transport: str = "udp", more: str = "") -> Policy:
+def policy(
+    tmp_path: Path, public: str = "", http: str = "", transport: str = "udp", more: str = "", media: str = ""
+) -> Policy:
     return parse_policy(
         f"""
         [edge]
@@ -37,6 +42,8 @@ def policy(tmp_path: Path, public: str = "", http: str = "", transport: str = "u
         members = [{{ uri = "sip:127.0.0.11" }}]
         [observe]
         http = "{http}"
+        [media]
+        {media}
         """,
         str(tmp_path / "policy.toml"),
     )
@@ -184,6 +191,23 @@ def test_a_state_dir_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert "this user can write" in messages(policy(tmp_path))["edge.state_dir"]
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(("kernel", "expected"), [("off", {}), ("auto", {}), ("require", {"media.kernel"})])
+def test_a_kernel_that_cannot_relay_packets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: str, expected: set[str]
+) -> None:
+    monkeypatch.setattr(bpf_calls, "bpf", lambda command, attributes: (-1, errno.EPERM))
+    found = messages(policy(tmp_path, media=f'kernel = "{kernel}"'))
+    assert found.keys() == set(expected)
+    for message in found.values():
+        assert message.startswith("expected a kernel that relays packets: the kernel refuses a map of 1 entries")
+        assert "CAP_BPF and CAP_NET_ADMIN" in message
+
+
+@pytest.mark.skipif(bool(can_attach()), reason="takes root, and a kernel with eBPF")
+def test_a_kernel_that_can(tmp_path: Path) -> None:
+    assert messages(policy(tmp_path, media='kernel = "require"')) == {}
 
 
 def test_a_driver_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

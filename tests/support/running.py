@@ -54,12 +54,13 @@ def policy_text(
     more_sets: str = "",
     trunk_keys: str = "",
     ports: str = "20000-29998",
+    media: str = "",
 ) -> str:
     """A policy as TOML. ``members`` are URIs, tried in this order.
 
     At the listeners that ``open`` names, unknown sources may call. ``trunks`` are addresses, ``http`` is the address of
     the HTTP server. ``edge`` and ``health`` are further keys of these tables, ``trunk_keys`` of each trunk; ``ports``
-    are those of media. ``routes``, ``more_sets`` and ``more`` are further tables.
+    are those of media, ``media`` further keys of its table. ``routes``, ``more_sets`` and ``more`` are further tables.
     """
     member_tables = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
     trunk_tables = ", ".join(
@@ -80,6 +81,7 @@ http = "{http}"
 log = "warning"
 [media]
 ports = "{ports}"  # below the ephemeral ports, where the tests' own sockets are
+{media}
 {more}
 """
 
