@@ -233,10 +233,9 @@ def _check_address(interface: MediaInterface, host: str, port: int) -> None:
         return
     if _is_inside(interface, host):
         raise WireError("the media address belongs to the inside", 488)
-    low, high = interface.ports
-    ours = host in (interface.address, interface.advertise)
-    # A server of the private side may run on this machine; what a public peer names here is a service of the edge.
-    if ours and (low <= port <= high or not interface.trusted):
+    # On the private side, a proxy that sends a call out again names the port of the call that came in, and a server may
+    # run on this machine. What a public peer names here is a service of the edge.
+    if host in (interface.address, interface.advertise) and not interface.trusted:
         raise WireError("the media address is the relay itself", 488)
 
 

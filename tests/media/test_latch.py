@@ -144,10 +144,8 @@ def test_two_private_addresses_may_be_one_site():
     assert target.learn_from == {"10.0.0.11", "10.0.0.12"}
 
 
-def test_the_core_may_use_low_ports_but_not_the_ports_of_the_relay():
+def test_the_core_may_use_low_ports():
     assert judge_target(EDGE[Zone.CORE][0], "10.0.0.11", 1000).send_to == Source("10.0.0.11", 1000)
-    with pytest.raises(WireError):
-        judge_target(EDGE[Zone.CORE][0], "10.0.0.1", 30000)
 
 
 def test_media_is_not_bound_to_a_wildcard():
@@ -329,6 +327,13 @@ def test_after_a_hold_the_same_peer_is_admitted_at_once():
     assert not latch.admit(A, 0.0)
     latch.set_target(TARGET_A)
     assert latch.admit(A, 0.0)
+
+
+@pytest.mark.parametrize("port", [30001, 5004])
+def test_a_server_of_the_private_side_may_name_the_address_of_the_relay_there(port):
+    """A proxy inside sends a call out again, or the server runs on this machine."""
+    target = judge_target(EDGE[Zone.CORE][0], "10.0.0.1", port, "10.0.0.11")
+    assert target.send_to == Source("10.0.0.1", port)
 
 
 def test_on_loopback_peers_share_the_address_and_the_range():

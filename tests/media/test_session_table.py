@@ -44,6 +44,19 @@ def test_a_call_from_offer_to_delete():
     assert harness.table.deadline() is None
 
 
+def test_a_proxy_inside_sends_a_call_out_again():
+    """Phone, edge, proxy, edge, phone: the media of the two calls go from one port of the relay to another."""
+    harness = TableHarness()
+    inward = harness.ok(first_offer())
+    outward = harness.ok(offer("d", "a", sdp(CORE, inward.media[0].port), Zone.CORE, received_from=CALLEE))
+    back = harness.ok(answer("d", "a", "b", sdp("198.51.100.2", 6000)))
+    harness.ok(answer("c", "a", "b", sdp(CORE, back.media[0].port), received_from=CALLEE))
+    first, second = harness.facing(Zone.CORE, inward), harness.facing(Zone.CORE, back)
+    assert first.rtp.send_to == Source(CORE, back.media[0].port)
+    assert second.rtp.send_to == Source(CORE, inward.media[0].port)
+    assert harness.facing(Zone.PUBLIC, outward).rtp.send_to == Source("198.51.100.2", 6000)
+
+
 def test_an_offer_in_the_200_to_an_invite_without_a_description():
     harness = TableHarness()
     # the callee offers in its 200; the caller answers in the ACK
