@@ -25,6 +25,8 @@ from bench.relay import RelaySettings, bench_relay
 from bench.report import render
 from bench.soak import SoakSettings, bench_soak
 from bench.streams import StreamSettings, bench_streams
+from edgesbc.kernel_relay.attached import attach_relay
+from edgesbc.kernel_relay.mode import KernelMode
 
 __all__ = ["main"]
 
@@ -113,7 +115,14 @@ def _measure_failures(options: argparse.Namespace, results: dict[str, Any]) -> N
 def _measure_relay(options: argparse.Namespace, results: dict[str, Any]) -> None:
     settings = RelaySettings(seconds=5, rounds=1) if options.quick else RelaySettings()
     settings = attrs.evolve(settings, **_given(options, flows="flows", rounds="rounds"))
-    results["relay"] = bench_relay(settings, _engines("rtpengine", options, results))
+    engines = _engines("rtpengine", options, results)
+    kernel, reason = attach_relay(KernelMode.AUTO, [1], 1, 0)
+    if kernel is None:
+        results["left_out"].append(f"the kernel relay: {reason}")
+    else:
+        kernel.close()
+        engines.insert(1, "kernel")
+    results["relay"] = bench_relay(settings, engines)
 
 
 def _measure_attacks(options: argparse.Namespace, results: dict[str, Any]) -> bool:

@@ -12,9 +12,13 @@ import trio
 from bench import ng
 from edgesbc.base.address import Zone
 from edgesbc.base.errors import WireError
+from edgesbc.kernel_relay.attached import attach_relay
+from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.media.commands import MediaError
 from edgesbc.media.plane import MediaPlane
+from edgesbc.media.relay import EXPEDITED
 from edgesbc.tasks.containment import Containment
+from edgesbc.transport.interfaces import devices_of
 
 __all__ = ["main"]
 
@@ -57,13 +61,23 @@ def main() -> None:
     parser.add_argument("--interface", action="append", required=True, metavar="NAME/ADDRESS")
     parser.add_argument("--ports", required=True, metavar="FIRST-LAST")
     parser.add_argument("--relays", type=int, default=1, help="relay processes (1); 0: a thread")
+    parser.add_argument("--kernel", action="store_true", help="have the kernel relay known flows")
     options = parser.parse_args()
     host, _, port = options.ng.partition(":")
     first, _, last = options.ports.partition("-")
     named = [interface.split("/", 1) for interface in options.interface]
     addresses = {Zone(name): address for name, address in named}
     containment = Containment(lambda kind, error: print(kind, repr(error), file=sys.stderr))
-    plane = MediaPlane(addresses, (int(first), int(last)), containment=containment, relays=options.relays)
+    capacity = len(set(addresses.values())) * (int(last) - int(first) + 1)
+    mode = KernelMode.REQUIRE if options.kernel else KernelMode.OFF
+    kernel, _ = attach_relay(mode, devices_of(addresses.values()), capacity, EXPEDITED)
+    plane = MediaPlane(
+        addresses,
+        (int(first), int(last)),
+        containment=containment,
+        relays=options.relays,
+        kernel=None if kernel is None else kernel.maps,
+    )
     trio.run(run, plane, host, int(port))
 
 

@@ -19,6 +19,7 @@ _CALLS = [
 ]
 _RELAY = [
     ("cpu_us", "CPU a packet, µs", "{:.2f}"),
+    ("whole_us", "the same with the kernel relay's work, µs", "{:.2f}"),
     ("added_p50_us", "added latency p50, µs", "{:.0f}"),
     ("added_p99_us", "added latency p99, µs", "{:.0f}"),
     ("sent", "packets a round", "{:.0f}"),
@@ -118,6 +119,9 @@ def render(results: Mapping[str, Any]) -> str:
             f"above that of loopback itself, p50 {relay['direct']['p50_us']:.0f} µs)\n"
             + _compared(relay, _RELAY, "rtpengine")
         )
+        if ratio := relay.get("kernel_ratios"):
+            spread = f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+            parts[-1] += f"\nthe same with the kernel relay's work, kernel to rtpengine: {spread}"
     if "streams" in results:
         parts.append(_streams(results["streams"]))
     if "parse" in results:
