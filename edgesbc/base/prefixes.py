@@ -14,6 +14,7 @@ __all__ = [
     "address_number",
     "enclosing_prefixes",
     "network_key",
+    "normal_address",
     "prefix_keys",
     "source_key",
 ]
@@ -117,6 +118,15 @@ def address_number(host: str) -> tuple[int, int]:
     if max(octets) > 255 or min(octets) < 0 or not host.isascii():
         raise ValueError(f"{host!r} is not an IPv4 address")
     return 4, octets[0] << 24 | octets[1] << 16 | octets[2] << 8 | octets[3]
+
+
+@lru_cache(8192)
+def normal_address(host: str) -> str:
+    """A literal address in its normal form (RFC 5952). Raises ``ValueError`` for anything else.
+
+    The addresses of a call are looked at again and again while it is set up.
+    """
+    return str(ipaddress.ip_address(host))
 
 
 def network_key(prefix: str) -> tuple[int, int, int]:

@@ -9,16 +9,15 @@ one is silent, because a NAT has given the peer another one, and only until a pa
 from __future__ import annotations
 
 import enum
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
-
-import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone, family_of
 from edgesbc.base.errors import WireError
-from edgesbc.base.prefixes import PrefixSet
+from edgesbc.base.prefixes import PrefixSet, normal_address
+from edgesbc.media.interfaces import NO_TARGET, MediaInterface, MediaTarget
 
 __all__ = [
     "FAMILY_NAMES",
@@ -57,12 +56,13 @@ class AddressScope(enum.Enum):
     """Media is never sent there: unspecified, multicast, broadcast, reserved, or IPv4 mapped into IPv6."""
 
 
+@lru_cache(8192)
 def scope_of(host: str) -> AddressScope:
     """The scope of a literal address; a name, a zone id or anything else is :attr:`AddressScope.NEVER`."""
     if "%" in host:
         return AddressScope.NEVER
     try:
-        host = str(ipaddress.ip_address(host))
+        host = normal_address(host)
     except ValueError:
         return AddressScope.NEVER
     if host in _LOOPBACK:
@@ -70,52 +70,6 @@ def scope_of(host: str) -> AddressScope:
     if host in _NEVER or host in _IPV4_EMBEDDED:
         return AddressScope.NEVER
     return AddressScope.PRIVATE if host in _PRIVATE else AddressScope.GLOBAL
-
-
-@attrs.frozen
-class MediaInterface:
-    """The relay's interface of one address family in one zone."""
-
-    zone: Zone
-    address: str
-    """The literal address that ports are bound to."""
-    advertise: str
-    """The address that descriptions show to peers; another one than ``address`` behind a one-to-one NAT."""
-    ports: tuple[int, int]
-    """First and last port of the range."""
-    trusted: bool = False
-    """Whether peers are the operator's own servers, which may use any port and any private address."""
-    refused: frozenset[str] = frozenset()
-    """Addresses of the other interfaces: media for them would loop inside the relay."""
-    denied: PrefixSet = attrs.field(factory=PrefixSet, eq=False)
-    """Prefixes that no description from this zone may name: the networks of the core."""
-    inside: Callable[[str], bool] | None = attrs.field(default=None, eq=False)
-    """Whether an address is of the private side, as it is now; None: ``denied`` says all."""
-
-    @property
-    def family(self) -> str:
-        """Its address family, ``IP4`` or ``IP6`` as in ``c=`` (RFC 8866 section 5.7)."""
-        return family_of(self.address)
-
-
-@attrs.frozen
-class MediaTarget:
-    """What a description says about the peer of one port."""
-
-    signalled: Source | None
-    """The address in the description, even if nothing is ever sent to it: another address means another peer."""
-    send_to: Source | None
-    """Where to send until the peer is learned; None: send nothing before that."""
-    learn_from: frozenset[str]
-    """The addresses whose first packet makes its source the peer."""
-    udptl: bool = False
-    """Whether packets are those of UDPTL (ITU-T T.38), which have no head to be known by; otherwise RTP."""
-    limited: bool = attrs.field(default=False, eq=False)
-    """Whether no more bytes are sent to the peer than came from it, because it has not shown that it wants them."""
-
-
-NO_TARGET: Final = MediaTarget(None, None, frozenset())
-"""The target of a port on hold or without an answer: it receives from no source and sends to none."""
 
 
 def judge_target(interface: MediaInterface, host: str, port: int, received_from: str = "") -> MediaTarget:
@@ -168,7 +122,7 @@ def build_interfaces(
     bound to, and for two of one family in a zone.
     """
     own = {
-        zone: [str(ipaddress.ip_address(text)) for text in ([texts] if isinstance(texts, str) else texts)]
+        zone: [normal_address(text) for text in ([texts] if isinstance(texts, str) else texts)]
         for zone, texts in addresses.items()
     }
     everywhere = frozenset(host for hosts in own.values() for host in hosts)
@@ -198,7 +152,7 @@ def build_interfaces(
 
 def _literal(host: str) -> str:
     try:
-        return str(ipaddress.ip_address(host))
+        return normal_address(host)
     except ValueError:
         raise WireError("the media address is not a literal IP address", 488) from None
 

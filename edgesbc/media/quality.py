@@ -24,9 +24,25 @@ _READABLE: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
 """Profiles whose RTCP is not encrypted."""
 _AUDIO_RATE: Final = 8000  # Hz, of G.711 and most others with a static payload type (RFC 3551 section 6)
 _VIDEO_RATE: Final = 90_000
-_LOSS_BOUNDS: Final = (0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
-_SECONDS_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
-_SCORE_BOUNDS: Final = (1.0, 2.0, 2.58, 3.1, 3.6, 4.03, 4.34)  # the last five: ITU-T G.107 annex B, table B.1
+_LOSS_BOUNDS: Final[tuple[float, ...]] = (0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+_SECONDS_BOUNDS: Final[tuple[float, ...]] = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.02,
+    0.03,
+    0.05,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.5,
+    1.0,
+    2.0,
+)
+_SCORE_BOUNDS: Final[tuple[float, ...]] = (1.0, 2.0, 2.58, 3.1, 3.6, 4.03, 4.34)
+"""The last five: ITU-T G.107 annex B, table B.1."""
 
 
 @attrs.frozen

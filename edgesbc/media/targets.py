@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import attrs
 
 from edgesbc.base.address import family_of
 from edgesbc.base.errors import WireError
+from edgesbc.base.prefixes import normal_address
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, judge_target
 from edgesbc.sdp.session import MediaDescription, SessionDescription
 
@@ -102,7 +101,7 @@ def _rtcp_address(media: MediaDescription, host: str) -> tuple[str, int]:
 def _is_literal(host: str) -> bool:
     """Whether it is an address. A name is not looked up, as none in ``c=`` is; RTCP then goes where RTP goes."""
     try:
-        ipaddress.ip_address(host)
+        normal_address(host)
     except ValueError:
         return False
     return True
