@@ -30,6 +30,7 @@ class RecordedPair:
         self._port = port
         self._packets = 0
         self.direct = False
+        self.sockets = 2
         self.interface = interface
         self.rtp = self.rtcp = NO_TARGET
         self.other: RecordedPair | None = None
@@ -60,6 +61,9 @@ class RecordedPair:
 
     def set_direct(self, direct: bool) -> None:
         self.direct = direct
+
+    def share_rtcp(self, shared: bool) -> None:
+        self.sockets = 1 if shared else 2
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         assert self in self._ports.open_pairs, "a closed port gets a target"

@@ -131,6 +131,26 @@ def test_a_check_says_how_many_descriptors_there_are(
     assert f"descriptors: all connections and calls {expected}" in invoke("check", file).output
 
 
+@pytest.mark.parametrize(
+    ("keys", "hard", "expected"),
+    [
+        ("max_calls = 100\nmax_connections = 300", 1_000, "125, or 250 with rtcp-mux, max_calls 100: about 2"),
+        ("max_connections = 2000", 3_000, "325, or 650 with rtcp-mux, max_calls 20000: about 7"),
+        ("", resource.RLIM_INFINITY, "any number, max_calls 20000: about 98"),
+    ],
+)
+def test_a_check_says_how_many_calls_with_media_there_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, hard: int, expected: str
+) -> None:
+    """Each takes a pair of ports on either side, which have an address each."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (100, hard))
+    file = tmp_path / "policy.toml"
+    file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], edge=keys))
+    assert f"calls with media: ports for 4999, descriptors for {expected} MiB" in invoke("check", file).output
+    file.write_text(file.read_text().replace("[media]", '[media]\nengine = "none"'))
+    assert "calls with media" not in invoke("check", file).output
+
+
 def test_a_check_names_the_hosts_that_it_does_not_look_up(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9", "sip:pbx.invalid;transport=udp", "sip:b.invalid:5070"]))

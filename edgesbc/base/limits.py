@@ -320,6 +320,8 @@ MEDIA_NAME_BYTES: Final = 1_024
 """Longest session identifier or dialog tag that the media plane keeps; identifiers are keys of its table."""
 MEDIA_SESSIONS: Final = CALLS
 """Media sessions alive at once; ports run out earlier with most ranges."""
+MEDIA_SESSION_BYTES: Final = 20_480
+"""Memory of a media session with one audio stream, as `edgesbc check` tells it: objects, counters and four sockets."""
 MEDIA_SESSIONS_PER_ID: Final = 8
 """Media sessions of different tags under one Call-ID: an attacker that has seen a Call-ID can open this many."""
 MEDIA_PACKET_BYTES: Final = 2_047

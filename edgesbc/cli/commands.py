@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -24,7 +25,7 @@ from edgesbc.policy.advice import advice
 from edgesbc.policy.certificates import make_development_certificates
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
-from edgesbc.policy.preflight import descriptors_needed, preflight, served
+from edgesbc.policy.preflight import MediaCapacity, descriptors_needed, media_capacity, preflight, served
 from edgesbc.replay.simulated_destinations import MODES
 from edgesbc.sip.server_uri import parse_server_uri
 
@@ -83,7 +84,11 @@ def check(policy: Path) -> None:
     names = sorted(str(server_uri) for server_uri in server_uris if server_uri.target is None)
     if names:
         click.echo(f"not looked up: {', '.join(names)}")
-    click.echo(_descriptors(descriptors_needed(sound), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    click.echo(_descriptors(descriptors_needed(sound), most))
+    capacity = media_capacity(sound, None if most == resource.RLIM_INFINITY else most)
+    if capacity is not None:
+        click.echo(_calls(capacity, sound.edge.max_calls))
     if served(sound):
         click.echo(f"an edge runs from {sound.edge.state_dir}: ports in use are taken for its own")
         for line in waiting(sound):
@@ -218,6 +223,16 @@ def _descriptors(needed: int, most: int) -> str:
         return f"{line}any number"
     short = ": beyond that they are refused; raise RLIMIT_NOFILE"
     return f"{line}{most}{short if most < needed else ''}"
+
+
+def _calls(capacity: MediaCapacity, max_calls: int) -> str:
+    """How many calls with one audio stream a policy carries."""
+    found = capacity.descriptors
+    descriptors = "any number" if found is None else f"{found}, or {2 * found} with rtcp-mux"
+    return (
+        f"calls with media: ports for {capacity.ports}, descriptors for {descriptors}, max_calls {max_calls}: "
+        f"about {math.ceil(capacity.memory / 2**20)} MiB"
+    )
 
 
 def _standard_error() -> TextIO:

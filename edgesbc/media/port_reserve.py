@@ -4,23 +4,28 @@ Without I/O."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.media.latch import MediaInterface
 from edgesbc.media.session import MediaSession, NoPorts, SideInterfaces
 
-__all__ = ["PortReserve"]
+__all__ = ["SECTION_SOCKETS", "PortReserve"]
+
+SECTION_SOCKETS: Final = 4
+"""Sockets of a media section: RTP and RTCP on each side."""
 
 
 class PortReserve:
-    """Counts the streams of all sessions, and the pairs of ports at each address: sessions over one address family
-    leave the reserve of the other alone, and do not use up their own.
+    """Counts the streams and sockets of all sessions, and the pairs of ports at each address: sessions over one address
+    family leave the reserve of the other alone, and do not use up their own.
 
-    There are descriptors for ``max_streams`` media sections; None: for as many as there are ports.
+    There are descriptors for ``max_streams`` media sections, or for twice as many without RTCP ports; None: for as many
+    as there are ports.
     """
 
-    __slots__ = ("_pairs", "_pairs_unreserved", "_streams", "unreserved")
+    __slots__ = ("_pairs", "_pairs_unreserved", "_sockets", "_sockets_unreserved", "_streams", "unreserved")
 
     def __init__(self, interfaces: Mapping[Zone, Sequence[MediaInterface]], max_streams: int | None) -> None:
         room = {interface.address: _pairs(interface) for of_zone in interfaces.values() for interface in of_zone}
@@ -28,8 +33,10 @@ class PortReserve:
         self._pairs_unreserved = {address: _without_reserve(pairs) for address, pairs in room.items()}
         most = _most_streams(interfaces)
         self._streams = 0
-        self.unreserved = _without_reserve(most if max_streams is None else min(most, max_streams))
-        """Media sections that may be open at once without the reserve."""
+        self._sockets = 0
+        self._sockets_unreserved = SECTION_SOCKETS * _without_reserve(most if max_streams is None else max_streams)
+        self.unreserved = _without_reserve(most)
+        """Media sections that may be open at once without the reserve of ports."""
 
     def count(self, session: MediaSession) -> None:
         """Take note of the streams that a session has now."""
@@ -42,10 +49,13 @@ class PortReserve:
             for interface in stream.interfaces:
                 self._pairs[interface.address] += 1
         session.counted = streams
+        self._sockets -= session.counted_sockets
+        session.counted_sockets = sum(stream.sockets for stream in streams)
+        self._sockets += session.counted_sockets
 
-    def check(self, session: MediaSession, wanted: Iterable[SideInterfaces]) -> None:
-        """Raise :class:`NoPorts` where ``session`` would have the streams ``wanted``, by their interfaces, and there
-        would be more than before and the reserve would be used."""
+    def check(self, session: MediaSession, wanted: Iterable[SideInterfaces], wanted_sockets: int) -> None:
+        """Raise :class:`NoPorts` where ``session`` would have the streams ``wanted``, by their interfaces, with so many
+        sockets, and there would be more than before and the reserve would be used."""
         after = list(wanted)
         streams = self._streams - len(session.counted) + len(after)
         pairs = dict(self._pairs)
@@ -55,8 +65,11 @@ class PortReserve:
         for interfaces in after:
             for interface in interfaces:
                 pairs[interface.address] += 1
-        if streams > max(self.unreserved, self._streams) or any(
-            pairs[address] > max(most, self._pairs[address]) for address, most in self._pairs_unreserved.items()
+        sockets = self._sockets - session.counted_sockets + wanted_sockets
+        if (
+            streams > max(self.unreserved, self._streams)
+            or sockets > max(self._sockets_unreserved, self._sockets)
+            or any(pairs[address] > max(most, self._pairs[address]) for address, most in self._pairs_unreserved.items())
         ):
             raise NoPorts("the media ports that are left are kept for trunks")
 

@@ -12,9 +12,9 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.base.counts import Counts
 from edgesbc.media.kernel_path import KernelPath
-from edgesbc.media.latch import MediaInterface, MediaTarget
+from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget
 from edgesbc.media.ports import PortPool
-from edgesbc.media.relay_client import RelayChannel, RelayClient
+from edgesbc.media.relay_client import RelayChannel, RelayClient, ReportsReceiver
 from edgesbc.media.session import NoPorts, SideInterfaces
 
 __all__ = ["EXPEDITED", "PortPair", "Relay", "RelayPorts", "relay_capacity"]
@@ -44,7 +44,10 @@ class Relay(Protocol):
 class PortPair:
     """An RTP channel and, on the next port, an RTCP channel; see :class:`edgesbc.media.session.MediaPorts`."""
 
-    __slots__ = ("_client", "_ports", "closed", "interface", "port", "rtcp", "rtp")
+    __slots__ = (
+        "_client", "_other", "_ports", "_receiver", "_rtcp_octets", "_rtcp_packets", "_rtcp_target", "closed",
+        "interface", "port", "rtcp", "rtp",
+    )  # fmt: skip
 
     def __init__(
         self, ports: RelayPorts, client: RelayClient, interface: MediaInterface, port: int,
@@ -52,15 +55,21 @@ class PortPair:
     ) -> None:  # fmt: skip
         self._ports = ports
         self._client = client
+        self._other: PortPair | None = None
+        self._receiver: ReportsReceiver | None = None
+        self._rtcp_target = NO_TARGET
+        self._rtcp_packets = 0  # of RTCP channels that were closed
+        self._rtcp_octets = 0
         self.closed = False
         self.interface = interface
         self.port = port
         self.rtp = rtp
-        self.rtcp = rtcp
+        self.rtcp: RelayChannel | None = rtcp
+        """None while RTCP shares the RTP port."""
 
     @property
     def packets(self) -> int:
-        return self.rtp.packets + self.rtcp.packets
+        return self.rtp.packets + self._rtcp_packets + (0 if self.rtcp is None else self.rtcp.packets)
 
     @property
     def rtp_packets(self) -> int:
@@ -68,26 +77,58 @@ class PortPair:
 
     @property
     def octets(self) -> int:
-        return self.rtp.octets + self.rtcp.octets
+        return self.rtp.octets + self._rtcp_octets + (0 if self.rtcp is None else self.rtcp.octets)
+
+    @property
+    def sockets(self) -> int:
+        return 1 if self.rtcp is None else 2
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self._client.set_target(self.rtp, rtp)
-        self._client.set_target(self.rtcp, rtcp)
+        self._rtcp_target = rtcp
+        if self.rtcp is not None:
+            self._client.set_target(self.rtcp, rtcp)
 
     def set_direct(self, direct: bool) -> None:
         self._client.set_direct(self.rtp, direct)
 
     def join(self, other: PortPair) -> None:
         """Relay between this pair and ``other``, which is of the same relay, both ways."""
+        self._other, other._other = other, self
         self._client.join(self.rtp, other.rtp)
-        self._client.join(self.rtcp, other.rtcp)
+        self._join_rtcp()
 
-    def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
-        self.rtp.on_reports = self.rtcp.on_reports = receiver
+    def _join_rtcp(self) -> None:
+        other = self._other
+        if other is not None and self.rtcp is not None and other.rtcp is not None:
+            self._client.join(self.rtcp, other.rtcp)
+
+    def share_rtcp(self, shared: bool) -> None:
+        rtcp = self.rtcp
+        if shared and rtcp is not None:
+            self._rtcp_packets += rtcp.packets
+            self._rtcp_octets += rtcp.octets
+            self.rtcp = None
+            self._client.close(rtcp)
+            self._ports.release_rtcp(self)
+        elif not shared and rtcp is None and not self.closed:
+            self.rtcp = self._ports.open_rtcp(self, self._client)
+            self.rtcp.on_reports = self._receiver
+            self._client.set_target(self.rtcp, self._rtcp_target)
+            self._join_rtcp()
+
+    def watch_reports(self, receiver: ReportsReceiver | None) -> None:
+        self._receiver = self.rtp.on_reports = receiver
+        if self.rtcp is not None:
+            self.rtcp.on_reports = receiver
 
     def close(self) -> None:
         self._client.close(self.rtp)
-        self._client.close(self.rtcp)
+        if self.rtcp is not None:
+            self._client.close(self.rtcp)
+        other, self._other = self._other, None
+        if other is not None:
+            other._other = None
         self._ports.let_rest(self)
 
 
@@ -191,6 +232,22 @@ class RelayPorts:
     def holds(self, address: Source) -> bool:
         """Whether one of the open ports has that address."""
         return address in self._open_addresses
+
+    def open_rtcp(self, pair: PortPair, client: RelayClient) -> RelayChannel:
+        """Bind the RTCP port of a pair again. Raises :class:`NoPorts`, also where another program has it by now."""
+        address, port = pair.interface.address, pair.port + 1
+        if self._shut_down:
+            raise NoPorts("the media plane is shut down")
+        try:
+            sock = _bind(address, port)
+        except OSError as error:
+            raise NoPorts(f"a media port cannot be opened: {os.strerror(error.errno or 0)}") from error
+        self._open_addresses.add(Source(address, port))
+        return client.open(sock, True, Source(address, port))
+
+    def release_rtcp(self, pair: PortPair) -> None:
+        """The RTCP port of a pair was closed; no other pair gets it before this one is closed."""
+        self._open_addresses.discard(Source(pair.interface.address, pair.port + 1))
 
     def let_rest(self, pair: PortPair) -> None:
         """Let the ports of a pair rest that was closed; a second time does nothing."""

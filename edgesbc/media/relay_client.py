@@ -20,7 +20,7 @@ from edgesbc.media.latch import NO_TARGET, MediaTarget
 from edgesbc.relay.counters import RelayCounters
 from edgesbc.relay.messages import CommandBatch, CommandWriter, read_events
 
-__all__ = ["RelayChannel", "RelayClient", "RelayFault"]
+__all__ = ["RelayChannel", "RelayClient", "RelayFault", "ReportsReceiver"]
 
 _LARGEST_EVENTS: Final = 2 * limits.RELAY_BATCH_BYTES
 _LATER: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS})

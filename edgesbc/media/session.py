@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-import attrs
-
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget
@@ -59,6 +57,14 @@ class MediaPorts(Protocol):
     @property
     def octets(self) -> int:
         """Octets of all these packets."""
+
+    @property
+    def sockets(self) -> int:
+        """How many sockets it has: one while RTCP shares the RTP port, otherwise two."""
+
+    def share_rtcp(self, shared: bool) -> None:
+        """Whether RTCP shares the RTP port (RFC 5761): its own port is closed then. Raises :class:`NoPorts` where it
+        cannot be opened again."""
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         """Take over what signalling says about the peer; the same targets again keep a learned peer."""
@@ -125,7 +131,7 @@ class SessionSide:
 
     def lift_limits(self) -> None:
         """Send to its peers without a limit from now on."""
-        self.targets = [pair and (_unlimited(pair[0]), _unlimited(pair[1])) for pair in self.targets]
+        self.targets = [pair and (pair[0].with_limit(False), pair[1].with_limit(False)) for pair in self.targets]
 
 
 class MediaStream:
@@ -154,6 +160,16 @@ class MediaStream:
             self._direct = direct
             for pair in self.pairs:
                 pair.set_direct(direct)
+
+    @property
+    def sockets(self) -> int:
+        """How many sockets it has, in both pairs."""
+        return self.pairs[0].sockets + self.pairs[1].sockets
+
+    def share_rtcp(self, shared: bool) -> None:
+        """See :meth:`MediaPorts.share_rtcp`, for both pairs. Raises :class:`NoPorts`."""
+        for pair in self.pairs:
+            pair.share_rtcp(shared)
 
     def close(self) -> None:
         for pair in self.pairs:
@@ -195,7 +211,7 @@ class MediaState:
     are as in :class:`PendingOffer`.
     """
 
-    __slots__ = ("answered", "interfaces", "mux", "offerer", "sides", "streams")
+    __slots__ = ("answered", "interfaces", "mux", "mux_agreed", "offerer", "sides", "streams")
 
     def __init__(self, sides: tuple[SessionSide, SessionSide]) -> None:
         self.sides = sides
@@ -203,6 +219,8 @@ class MediaState:
         self.interfaces: SideInterfaces | None = None
         self.streams: list[MediaStream | None] = []
         self.mux: list[bool] = []
+        self.mux_agreed: list[bool] = []
+        """Whether the answer has accepted that RTCP shares the RTP port, by the index of the media section."""
         self.answered = False
 
     def answer(self, offer: PendingOffer, side: SessionSide) -> MediaState:
@@ -212,6 +230,11 @@ class MediaState:
         state.interfaces = offer.interfaces
         state.streams = offer.streams
         state.mux = offer.mux
+        sections = () if side.description is None else side.description.media
+        state.mux_agreed = [
+            offered and media.attribute("rtcp-mux") is not None
+            for offered, media in zip(offer.mux, sections, strict=False)
+        ]
         state.answered = True
         return state
 
@@ -225,8 +248,8 @@ class MediaSession:
     """
 
     __slots__ = (
-        "_open", "active", "activity", "counted", "created", "current", "due", "established", "packets", "pending",
-        "previous", "queued", "session_id",
+        "_open", "active", "activity", "counted", "counted_sockets", "created", "current", "due", "established",
+        "packets", "pending", "previous", "queued", "session_id",
     )  # fmt: skip
 
     def __init__(self, session_id: str, sides: tuple[SessionSide, SessionSide], now: float) -> None:
@@ -237,6 +260,8 @@ class MediaSession:
         self._open: list[MediaStream] = []
         self.counted: tuple[MediaStream, ...] = ()
         """Streams that the table has counted."""
+        self.counted_sockets = 0
+        """Of these streams, when they were counted."""
         self.created = now
         self.active = now
         """When the last description or refresh came, or an expiry last found new packets (seconds)."""
@@ -343,6 +368,19 @@ class MediaSession:
                 self._open.remove(stream)
                 stream.close()
 
+        self._share_rtcp()
+
+    def _share_rtcp(self) -> None:
+        """Close the RTCP ports that are agreed to have no use, once no other answer or a rollback can need them."""
+        current = self.current
+        settled = self.pending is None and self.previous is None
+        for stream, shared in zip(current.streams, current.mux_agreed, strict=False):
+            if stream is not None and (settled or not shared):
+                try:
+                    stream.share_rtcp(shared)
+                except NoPorts:
+                    pass  # its port is in use elsewhere by now: the call goes on without RTCP
+
     def _needs(self, stream: MediaStream) -> bool:
         if stream in self.current.streams or (self.pending is not None and stream in self.pending.streams):
             return True
@@ -402,7 +440,3 @@ class MediaSession:
         for stream in self._open:
             stream.close()
         self._open = []
-
-
-def _unlimited(target: MediaTarget) -> MediaTarget:
-    return attrs.evolve(target, limited=False) if target.limited else target

@@ -28,7 +28,7 @@ from edgesbc.media.commands import (
 )
 from edgesbc.media.families import interfaces_for_offer, interfaces_of_layout
 from edgesbc.media.latch import MediaInterface, MediaTarget
-from edgesbc.media.port_reserve import PortReserve
+from edgesbc.media.port_reserve import SECTION_SOCKETS, PortReserve
 from edgesbc.media.quality import QualityHistograms
 from edgesbc.media.session import (
     MediaSession,
@@ -54,8 +54,8 @@ class SessionTable:
     ``ports`` opens pairs of ports, ``interfaces`` has one for each zone or one of each address family, and
     ``media_timeout`` is how many seconds an answered session that is not on hold may go without a packet,
     ``hold_timeout`` the same for one on hold.
-    There are descriptors for ``max_streams`` media sections; a part of these, and of the ports, is kept for trunks and
-    the private side. Raises :class:`ValueError` where a zone has no interface.
+    There are descriptors for ``max_streams`` media sections with RTCP ports; a part of these, and of the ports, is kept
+    for trunks and the private side. Raises :class:`ValueError` where a zone has no interface.
 
     Drive it by :meth:`receive` for each command and by :meth:`expire` when :meth:`deadline` is reached. ``now``
     is in seconds on one monotonic clock.
@@ -194,9 +194,9 @@ class SessionTable:
             raise WireError("the offer has no section that can be relayed", 488)
         wanted = [pair is not None for pair in targets]
         ports = None if layout is None else [pair if offerer == 0 else (pair[1], pair[0]) for pair in layout.ports]
-        streams = self._open_streams(session, wanted, interfaces, offer.reserved, ports)
-        side = SessionSide(offer.offerer, offer.offerer_zone, description, targets)
         mux = [media.attribute("rtcp-mux") is not None for media in description.media]
+        streams = self._open_streams(session, wanted, mux, interfaces, offer.reserved, ports)
+        side = SessionSide(offer.offerer, offer.offerer_zone, description, targets)
         session.offer(PendingOffer(offerer, side, interfaces, streams, mux))
         self._reserve.count(session)
         if not known:
@@ -339,25 +339,35 @@ class SessionTable:
         self,
         session: MediaSession,
         wanted: list[bool],
+        mux: list[bool],
         interfaces: SideInterfaces,
         reserved: bool,
         ports: Sequence[tuple[int, int]] | None,
     ) -> list[MediaStream | None]:
         """A stream on these interfaces for each wanted section; all or nothing. Those that the session has are used
-        again, and none of them is closed. ``ports`` has the RTP ports of each section that face side 0 and side 1; 0:
+        again, and none of them is closed; those that do not offer to share the RTP port by ``mux`` have one for RTCP.
+        ``ports`` has the RTP ports of each section that face side 0 and side 1; 0:
         any.
 
         Raises :class:`NoPorts` where there would be more than before, ``reserved`` is False and those that are left
         are kept for trunks.
         """
         streams = [session.reusable(index, interfaces) if want else None for index, want in enumerate(wanted)]
+        reopened = [
+            stream for stream, shared in zip(streams, mux, strict=True) if stream is not None and not shared
+            and stream.sockets < SECTION_SOCKETS
+        ]  # fmt: skip
         if not reserved:
             kept = [stream for stream in session.current.streams if stream is not None]
             after = [stream.interfaces for stream in kept]
             after += [interfaces for index, want in enumerate(wanted) if want and streams[index] not in kept]
-            self._reserve.check(session, after)
+            sockets = sum(SECTION_SOCKETS if stream in reopened else stream.sockets for stream in kept)
+            sockets += SECTION_SOCKETS * (len(after) - len(kept))
+            self._reserve.check(session, after, sockets)
         opened: list[MediaStream] = []
         try:
+            for stream in reopened:
+                stream.share_rtcp(False)
             for index, want in enumerate(wanted):
                 if want and streams[index] is None:
                     known = (0, 0) if ports is None or index >= len(ports) else ports[index]
@@ -366,6 +376,8 @@ class SessionTable:
         except NoPorts:
             for stream in opened:
                 stream.close()
+            for stream in reopened:
+                stream.share_rtcp(True)
             raise
         return streams
 
@@ -419,7 +431,7 @@ def _check_names(command: Offer | Answer) -> None:
 
 def _limited(target: MediaTarget, source: str) -> MediaTarget:
     """``target`` with a limit, unless its peer can be at the address ``source`` only."""
-    return target if target.learn_from <= {source} else attrs.evolve(target, limited=True)
+    return target if target.learn_from <= {source} else target.with_limit(True)
 
 
 def _first_sections(

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
+import attrs
+
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone
 from edgesbc.base.errors import PolicyError
@@ -20,7 +22,7 @@ from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.policy.certificate_files import authorities_mistake, certificate_mistakes, parsed_file
 from edgesbc.policy.model import ANY_DEVICE, CONTROL_SOCKET, Policy
 
-__all__ = ["descriptors_needed", "preflight", "served"]
+__all__ = ["MediaCapacity", "descriptors_needed", "media_capacity", "preflight", "served"]
 
 _LOOPBACK = 1
 """Number of ``lo``, which every network namespace has."""
@@ -62,6 +64,36 @@ def descriptors_needed(policy: Policy) -> int:
         connections + 4 * calls + limits.DESCRIPTORS_OWN,  # RTP and RTCP on each side
         math.ceil(connections / limits.CONNECTIONS_SHARE),
     )
+
+
+@attrs.frozen
+class MediaCapacity:
+    """How many calls with one media section can be alive at once."""
+
+    ports: int
+    """By the range of ports at the addresses of both sides."""
+    descriptors: int | None
+    """By the descriptors, with ports for RTCP; without them twice as many. None: any number."""
+    memory: int
+    """Bytes for as many as ports, descriptors and ``max_calls`` allow."""
+
+
+def media_capacity(policy: Policy, most_descriptors: int | None) -> MediaCapacity | None:
+    """The capacity of a process that may have so many descriptors, None: any number; None without a media plane."""
+    media = policy.media
+    if media.engine != "builtin":
+        return None
+    pairs = (media.ports.last - media.ports.first + 1) // 2
+    addresses = [set(media.address.of(zone)) for zone in Zone]
+    # A call takes a pair on each side; an address that both sides have gives one pair to either.
+    every: set[str] = set().union(*addresses)
+    ports = min(*(pairs * len(of_zone) for of_zone in addresses), pairs * len(every) // 2)
+    descriptors = None
+    if most_descriptors is not None:
+        connections = min(policy.edge.max_connections, int(most_descriptors * limits.CONNECTIONS_SHARE))
+        descriptors = max(0, most_descriptors - connections - limits.DESCRIPTORS_OWN) // 4
+    bounds = [ports, policy.edge.max_calls, *([] if descriptors is None else [descriptors])]
+    return MediaCapacity(ports, descriptors, min(bounds) * limits.MEDIA_SESSION_BYTES)
 
 
 def served(policy: Policy) -> bool:

@@ -394,6 +394,8 @@ class ResponseContext:
             outcome = "failed"
             status, retry_after = self._branches.refusal()
         status = status or reason.status
+        if reason is Reason.NO_MEDIA and status == 503:
+            retry_after = _RETRY_AFTER  # RFC 3261 section 21.5.4: ports or descriptors are short for a moment
         if not detail:
             detail = self._branches.describe()
         self._parts.effects.record(now, reason, self.server.source, request.call_id, detail, answer=status)

@@ -25,6 +25,7 @@ class _Pair:
     """A pair of ports without sockets."""
 
     packets = rtp_packets = octets = 0
+    sockets = 2
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -34,6 +35,8 @@ class _Pair:
     def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None: ...
 
     def set_direct(self, direct: bool) -> None: ...
+
+    def share_rtcp(self, shared: bool) -> None: ...
 
     def close(self) -> None: ...
 

@@ -543,3 +543,93 @@ def test_a_datagram_that_is_too_short_for_udptl_is_not_relayed(harness):
         harness.turn()
     assert b.received() == []
     assert harness.relay.drops["invalid",] == 3
+
+
+MUX = "a=rtcp-mux\r\n"
+
+
+def offered_and_answered(harness, a, b, offered=MUX, answered=MUX, final=True):
+    """The RTP ports for ``a`` and ``b`` of a call whose descriptions have these lines."""
+    for_b = harness.port(offer("c", "a", a.sdp(lines=offered)))
+    for_a = harness.port(answer("c", "a", "b", b.sdp(lines=answered), final=final))
+    harness.turn()  # the relay closes what the answer closes
+    return for_a, for_b
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered", "ports"), [(MUX, MUX, 2), (MUX, "", 4), ("", "", 4)], ids=["both", "offer", "neither"]
+)
+def test_a_call_has_two_sockets_where_rtcp_shares_the_rtp_port(harness, offered, answered, ports):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    for_b = harness.port(offer("c", "a", a.sdp(lines=offered)))
+    assert harness.relay.ports_in_use == 4  # the answer may have RTCP at a port of its own
+    for_a = harness.port(answer("c", "a", "b", b.sdp(lines=answered)))
+    assert harness.relay.ports_in_use == ports
+    harness.turn()
+    for port in (for_a, for_b):
+        assert harness.relay.holds(Source("127.0.0.1", port))
+        assert harness.relay.holds(Source("127.0.0.1", port + 1)) == (ports == 4)
+    for data in (RTP, RTCP):
+        a.send(data, for_a)
+        b.send(data, for_b)
+        harness.turn()
+    assert (a.received(), b.received()) == ([RTP, RTCP], [RTP, RTCP])
+
+
+def test_rtcp_has_its_port_again_where_a_later_answer_does_not_share(harness):
+    a, b, b_rtcp = harness.peer("127.0.0.5"), harness.peer("127.0.0.6"), harness.peer("127.0.0.6")
+    ports = offered_and_answered(harness, a, b)
+    assert harness.relay.ports_in_use == 2
+    again = offered_and_answered(harness, a, b, MUX, f"a=rtcp:{b_rtcp.port}\r\n")
+    assert again == ports
+    assert harness.relay.ports_in_use == 4
+    harness.turn()
+    b_rtcp.send(RTCP, ports[1] + 1)
+    a_rtcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    a_rtcp.bind((a.host, a.port + 1))
+    harness.turn()
+    assert a_rtcp.recv(100) == RTCP
+    a_rtcp.close()
+    (session,) = harness.table.sessions()
+    assert sum(pair.packets for stream in session.streams for pair in stream.pairs) == 1
+    assert offered_and_answered(harness, a, b) == ports
+    assert harness.relay.ports_in_use == 2
+    assert sum(pair.packets for stream in session.streams for pair in stream.pairs) == 1
+    harness.table.receive(Delete("c", "a"), 0.0)
+    assert harness.relay.ports_in_use == 0
+
+
+def test_an_offer_that_does_not_share_has_a_port_for_rtcp_before_its_answer(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    offered_and_answered(harness, a, b)
+    harness.port(offer("c", "a", a.sdp(), answerer="b"))
+    assert harness.relay.ports_in_use == 4
+    harness.table.receive(Rollback("c", "a"), 0.0)
+    assert harness.relay.ports_in_use == 2
+
+
+def test_a_provisional_answer_closes_no_port(harness):
+    """Another answer may not share."""
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    offered_and_answered(harness, a, b, final=False)
+    assert harness.relay.ports_in_use == 4
+    harness.port(answer("c", "a", "b", b.sdp(lines=MUX)))
+    assert harness.relay.ports_in_use == 2
+
+
+def test_an_rtcp_port_that_another_program_has_taken_meanwhile(harness):
+    """An offer that needs it is refused, and changes nothing; an answer that needs it is carried out without RTCP."""
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    ports = offered_and_answered(harness, a, b)
+    harness.turn()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", ports[0] + 1))
+        reply = harness.table.receive(offer("c", "a", a.sdp(), answerer="b"), 0.0)
+        assert (reply.status, harness.relay.ports_in_use) == (503, 2)
+        assert offered_and_answered(harness, a, b, MUX, "") == ports
+        a.send(RTP, ports[0])
+        b.send(RTP, ports[1])
+        harness.turn()
+        assert (a.received(), b.received()) == ([RTP], [RTP])
+    offered_and_answered(harness, a, b, "", "")
+    assert harness.relay.ports_in_use == 4

@@ -508,3 +508,15 @@ def test_a_session_without_an_answer_lives_as_long_as_a_call_may_ring():
     harness.ok(first_offer())
     assert run_until(harness, 0.0, float(limits.RING_SECONDS)) == []
     assert len(run_until(harness, 0.0, 2.0 * limits.RING_SECONDS)) == 1
+
+
+def test_twice_as_many_calls_fit_the_descriptors_where_rtcp_shares_the_rtp_port():
+    harness = TableHarness(max_streams=20)
+    mux = "a=rtcp-mux\r\n"
+    for n in range(35):
+        harness.ok(first_offer(session_id=str(n), sdp=sdp(CALLER, audio=mux), reserved=False))
+        harness.ok(answer(str(n), "a", "b", sdp(CALLEE, audio=mux)))
+    harness.refused(first_offer(session_id="x", reserved=False), 503)  # its answer may need ports for RTCP
+    for n in range(35):
+        harness.delete(str(n), "a")
+    assert harness.table._reserve._sockets == 0

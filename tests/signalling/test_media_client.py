@@ -29,6 +29,7 @@ def test_a_refused_offer_gets_the_status_of_the_media_plane(status: int) -> None
     (refusal,) = reply(harness, harness.media[0].cookie, MediaError(status, "why it was refused"))
     assert isinstance(refusal, Response)
     assert refusal.status == status
+    assert refusal.get("Retry-After") == ("5" if status == 503 else None)
     assert harness.decisions[-1].detail == "why it was refused"
     assert harness.edge.calls == harness.dispatcher.leases == 0
     assert harness.media[1].command == Delete(harness.media_id(), "alice")
@@ -44,6 +45,7 @@ def test_an_answer_that_the_media_plane_has_no_room_for_ends_the_call(status: in
     assert [m.method for m in (ack, bye) if isinstance(m, Request)] == ["ACK", "BYE"]
     assert isinstance(refusal, Response)
     assert refusal.status == status
+    assert refusal.get("Retry-After") == ("5" if status == 503 else None)
     assert harness.edge.calls == harness.dispatcher.leases == 0
 
 

@@ -65,6 +65,7 @@ class RecordedPair:
         self.packets = 0
         self.octets = 0
         self.direct = False
+        self.sockets = 2
         self.rtcp_packets = 0
         self.on_reports: Callable[[bytes, float], None] | None = None
 
@@ -74,6 +75,9 @@ class RecordedPair:
 
     def set_direct(self, direct: bool) -> None:
         self.direct = direct
+
+    def share_rtcp(self, shared: bool) -> None:
+        self.sockets = 1 if shared else 2
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp, self.rtcp = rtp, rtcp

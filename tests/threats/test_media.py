@@ -355,6 +355,7 @@ class TargetRecorder:
 
 class RecordedPair:
     port = 30000
+    sockets = 2
 
     def __init__(self, targets):
         self.targets = targets
@@ -364,6 +365,12 @@ class RecordedPair:
 
     def set_direct(self, direct):
         pass
+
+    def watch_reports(self, receiver):
+        pass
+
+    def share_rtcp(self, shared):
+        assert not shared
 
     def join(self, other):
         pass
