@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+import attrs
 import trio
 
-from edgesbc.base.address import Listener, Zone, host_port
+from edgesbc.base.address import Listener, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
 from edgesbc.base.version import VERSION
 from edgesbc.control.bans import BanCommands
 from edgesbc.control.destinations import DestinationCommands
-from edgesbc.control.lifecycle import DrainStarted, LifecycleCommands
+from edgesbc.control.lifecycle import DrainStarted, EdgeStatus, LifecycleCommands, ProcessStatus
 from edgesbc.control.protocol import Commands
-from edgesbc.control.server import serve_control
+from edgesbc.control.server import serve_control, serve_control_on
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.dispatch.operator_overrides import OperatorOverrides
 from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.kernel_relay.attached import AttachedRelay, attach_relay
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply
 from edgesbc.media.plane import MediaPlane
+from edgesbc.media.plane_settings import MediaPlaneSettings
 from edgesbc.media.relay import EXPEDITED
 from edgesbc.observe import logs
 from edgesbc.observe.decision_feed import DecisionFeed
@@ -62,14 +66,50 @@ from edgesbc.transport.interfaces import devices_of
 from edgesbc.transport.plane import SignallingPlane
 from edgesbc.transport.sockets import OpenedListener, open_listeners, visible_addresses
 
-__all__ = ["App"]
+__all__ = ["App", "RemoteMedia", "Surroundings", "attach_kernel_relay", "media_settings_of"]
 
 LAST_BYES = 4.0
 """Seconds for the answers to the BYEs that end the last calls."""
 
 
+class RemoteMedia(Protocol):
+    """The media plane in another process."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes commands."""
+
+    def attach(self, plane: SignallingPlane) -> None:
+        """``plane`` gets its replies and events."""
+
+    def carry_out(self, cookie: int, command: MediaCommand) -> MediaReply | MediaError | None:
+        """Have it carry out a command; the reply may come later."""
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the link to it, until cancelled."""
+
+
+@attrs.frozen
+class Surroundings:
+    """What an edge gets from its supervisor, where signalling is a process of its own."""
+
+    listeners: Sequence[OpenedListener]
+    """Bound sockets, one for each ``[[listen]]``."""
+    control: socket.socket
+    """Listens at the control socket."""
+    media: RemoteMedia | None
+    """None: the policy has no media plane."""
+    processes: Callable[[], list[ProcessStatus]]
+    """Every process of the edge, as it is now."""
+    http_port: Callable[[], int]
+    """Where another process serves HTTP; 0: nowhere."""
+
+
 class App:
-    """One edge. :meth:`run` builds it and runs it once; what has no value here is set when it has started."""
+    """One edge. :meth:`run` builds it and runs it once; what has no value here is set when it has started.
+
+    With ``surroundings`` it is the signalling of an edge of several processes.
+    """
 
     listeners: list[Listener]
     edge: Edge
@@ -78,16 +118,20 @@ class App:
     bans: BanCommands
     destinations: DestinationCommands
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, surroundings: Surroundings | None = None) -> None:
+        self._surroundings = surroundings
+        self._began = time.monotonic()
         self.ledger = Ledger(0.0)
         self.feed = DecisionFeed()
-        self.metrics = Metrics(policy.observe.max_series)
+        self.metrics = Metrics(policy.observe.max_series, process=surroundings is None)
         self.media: MediaPlane | None = None
         self.http_port = 0
         self.stopping = trio.Event()
         """The edge drains, or has ended."""
         self.ended = trio.Event()
         """:meth:`run` has returned."""
+        self.on_started: Callable[[], None] = lambda: None
+        """Called when every listener listens."""
         self._scope = trio.CancelScope()
         self._opened: list[OpenedListener] = []
         self._flows: ProvenFlows | None = None
@@ -111,15 +155,17 @@ class App:
 
     def _build(self) -> None:
         """Open the sockets and build the planes. Raises ``OSError`` where an address cannot be bound."""
-        policy = self.policy
+        policy, around = self.policy, self._surroundings
         state_dir = policy.edge.state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._opened = open_listeners(policy.listen)
+        self._opened = open_listeners(policy.listen) if around is None else list(around.listeners)
         self.listeners = [opened.listener for opened in self._opened]
         self.edge = self._build_edge(policy, self.listeners)
-        if policy.media.engine == "builtin":
+        if policy.media.engine == "builtin" and around is None:
             self.media = self._build_media(policy)
         self.plane = self._build_plane(policy)
+        if around is not None and around.media is not None:
+            around.media.attach(self.plane)
         servers = NameServers(policy.edge.name_servers)
         self.resolver = Resolver(self.edge, servers, self.plane.addresses_resolved, self.record, self.containment)
         self.active.attach(self.edge, self.resolver.reload, self.plane.carry_out)
@@ -128,27 +174,16 @@ class App:
         self._instrument()
 
     def _build_media(self, policy: Policy) -> MediaPlane:
-        ports = policy.media.ports
-        addresses = {zone: visible_addresses(policy.media.address.of(zone)) for zone in Zone}
-        every = {address for of_zone in addresses.values() for address in of_zone}
-        capacity = len(every) * (ports.last - ports.first + 1)
-        kernel, reason = attach_relay(policy.media.kernel, devices_of(every), capacity, EXPEDITED)
+        settings = media_settings_of(policy)
+        kernel, reason = attach_kernel_relay(policy, settings)
         self._kernel_relay = kernel
         self._log.info("kernel relay", devices=0 if kernel is None else len(kernel.maps.devices), reason=reason)
-        return MediaPlane(
-            addresses,
-            (ports.first, ports.last),
+        return settings.build(
             lambda event: self.plane.media_event(event),
-            containment=self.containment,
-            inside=self.edge.is_inside,
-            max_sessions=policy.edge.max_calls,
-            relays=policy.relays,
-            kernel=None if kernel is None else kernel.maps,
-            media_timeout=policy.media.timeout,
-            hold_timeout=policy.media.hold_timeout,
-            one_way=policy.media.one_way,
-            one_way_timeout=policy.media.one_way_timeout,
-            max_streams=most_media_sections(policy.edge.max_connections),
+            self.containment,
+            self.edge.is_inside,
+            most_media_sections(policy.edge.max_connections),
+            None if kernel is None else kernel.maps,
         )
 
     def _build_edge(self, policy: Policy, listeners: list[Listener]) -> Edge:
@@ -210,6 +245,8 @@ class App:
             )
 
     def _media_command(self, cookie: int, command: MediaCommand) -> MediaReply | MediaError | None:
+        if self._surroundings is not None and self._surroundings.media is not None:
+            return self._surroundings.media.carry_out(cookie, command)
         if self.media is None:
             return MediaError(Reason.NO_MEDIA.status, "no media plane")
         return self.media.carry_out(command)
@@ -237,6 +274,9 @@ class App:
         reasons = {}
         if self.edge.draining:
             reasons["signalling"] = "draining"
+        around = self._surroundings
+        if around is not None and around.media is not None and not around.media.up:
+            reasons["media"] = "is being started"
         unfilled = self.active.unfilled_sets()
         sets = {settings.set: settings for settings in self.policy.destinations}
         for name in sets:
@@ -244,9 +284,37 @@ class App:
                 reasons[f"destinations {name}"] = unfilled.get(name, "no member is up")
         return reasons
 
+    def status(self) -> EdgeStatus:
+        """The edge as it is now."""
+        change, around = self.rollout.last, self._surroundings
+        return {
+            "name": self.policy.edge.name,
+            "version": VERSION,
+            "policy_file": self.policy.file,
+            "policy_version": self.rollout.version,
+            "change": None if change is None else change.state.value,
+            "listeners": [
+                {
+                    "name": listener.name, "zone": listener.zone.value, "transport": listener.transport.value,
+                    "host": listener.host, "port": listener.port,
+                }
+                for listener in self.listeners
+            ],
+            "http_port": self.http_port if around is None else around.http_port(),
+            "calls": self.edge.calls,
+            "adopted_calls": self.edge.adopted_calls,
+            "draining": self.stopping.is_set(),
+            "not_ready": self.not_ready(),
+            "processes": self._only_process() if around is None else around.processes(),
+        }  # fmt: skip
+
+    def _only_process(self) -> list[ProcessStatus]:
+        since = time.monotonic() - self._began
+        return [{"name": "edge", "pid": os.getpid(), "state": "running", "since": since, "restarts": 0}]
+
     def _commands(self) -> Commands:
         """The commands of the control socket, by name."""
-        lifecycle = LifecycleCommands(self.why, self.drain, self.reload)
+        lifecycle = LifecycleCommands(self.why, self.drain, self.reload, self.status, self.metrics.rows)
         return {**self.bans.table, **self.destinations.table, **self.policies.table, **lifecycle.table}
 
     # --- running -----------------------------------------------------------------------------------------
@@ -285,9 +353,13 @@ class App:
         await self.rollout.start()  # before the control socket, so that the start has the first entry in the log
         await self.active.read_databases()
         async with trio.open_nursery() as root:
-            control = self.policy.edge.state_dir / CONTROL_SOCKET
-            await root.start(serve_control, control, self._commands(), self.containment, root)
-            if self.policy.observe.http is not None:
+            around, commands = self._surroundings, self._commands()
+            if around is not None:
+                await root.start(serve_control_on, around.control, commands, self.containment, root)
+            else:
+                control = self.policy.edge.state_dir / CONTROL_SOCKET
+                await root.start(serve_control, control, commands, self.containment, root)
+            if self.policy.observe.http is not None and around is None:
                 sources = HttpSources(self.metrics.render, self.not_ready, self.why)
                 bind = str(self.policy.observe.http)
                 self.http_port = await root.start(serve_http, bind, sources, self.containment, root)
@@ -295,9 +367,12 @@ class App:
             async with trio.open_nursery() as media_nursery:
                 if self.media is not None:
                     await media_nursery.start(self.media.run)
+                if around is not None and around.media is not None:
+                    await media_nursery.start(around.media.run)
                 async with trio.open_nursery() as signalling_nursery:
                     await self._start_signalling(signalling_nursery, state, flows)
                     task_status.started()
+                    self.on_started()
                     await self.stopping.wait()
                     await self._end_calls()
                     await state.write()
@@ -340,7 +415,7 @@ class App:
         edge = self.edge
         edge.drain()
         self._log.info("draining", calls=edge.calls, grace=self.policy.edge.grace)
-        await self._until_quiet(self.policy.edge.grace, lambda: edge.calls == 0)
+        await self._until_quiet(self.policy.edge.grace, lambda: edge.calls == 0 and edge.adopted_calls == 0)
         with self.containment.contain("drain"):
             self.plane.carry_out(edge.end_calls(trio.current_time()))
         self.plane.stop_accepting()
@@ -354,6 +429,29 @@ class App:
     async def reload(self) -> ReloadResult:
         """Read the policy file and certificates again; see :meth:`RolloutController.reload`."""
         return await self.rollout.reload(self.plane.reload_certificates)
+
+
+def media_settings_of(policy: Policy) -> MediaPlaneSettings:
+    """The settings of the media plane of ``policy``."""
+    settings = policy.media
+    return MediaPlaneSettings(
+        tuple(visible_addresses(settings.address.public)),
+        tuple(visible_addresses(settings.address.core)),
+        settings.ports.first,
+        settings.ports.last,
+        policy.edge.max_calls,
+        settings.timeout,
+        settings.hold_timeout,
+        settings.one_way.value,
+        settings.one_way_timeout,
+        policy.relays,
+        policy.observe.max_series,
+    )
+
+
+def attach_kernel_relay(policy: Policy, settings: MediaPlaneSettings) -> tuple[AttachedRelay | None, str]:
+    """The kernel relay that the policy asks for; see :func:`attach_relay`."""
+    return attach_relay(policy.media.kernel, devices_of(settings.addresses), settings.capacity, EXPEDITED)
 
 
 def _names(policy: Policy) -> list[str]:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import TypedDict
 
 import trio
 
 from edgesbc.app import App
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.base.version import VERSION
 from edgesbc.control.bans import BanCommands
 from edgesbc.control.destinations import DestinationCommands
-from edgesbc.control.lifecycle import DrainStarted
+from edgesbc.control.lifecycle import DrainStarted, EdgeStatus, ListenerStatus, ProcessStatus
 from edgesbc.control.protocol import CommandRefused
 from edgesbc.observe.decision_feed import DecisionSubscription
 from edgesbc.observe.ledger import WhyAnswer
@@ -31,43 +29,14 @@ __all__ = [
     "EdgeStatus",
     "ListenerStatus",
     "PolicyErrors",
+    "ProcessStatus",
     "RestartNeeded",
     "RunningEdge",
     "load_policy",
     "parse_policy",
     "serve",
+    "serve_app",
 ]
-
-
-class ListenerStatus(TypedDict):
-    """A listener, and the address that it is bound to; ``port`` is the real one where the policy has 0."""
-
-    name: str
-    zone: str
-    transport: str
-    host: str
-    port: int
-
-
-class EdgeStatus(TypedDict):
-    """An edge as it is now."""
-
-    name: str
-    """``[edge] name``."""
-    version: str
-    """Of edgesbc."""
-    policy_file: str
-    policy_version: int
-    """In the log of policies; 0: it could not be entered there."""
-    change: str | None
-    """The state of the last change of the policy, a value of :class:`RolloutState`; None: there was none."""
-    listeners: list[ListenerStatus]
-    http_port: int
-    """Where ``/metrics`` is; 0: it is off."""
-    calls: int
-    draining: bool
-    not_ready: dict[str, str]
-    """Why it takes no new calls, by part; empty: it takes them."""
 
 
 class RunningEdge:
@@ -109,27 +78,8 @@ class RunningEdge:
         return self._app.feed.subscribe()
 
     def status(self) -> EdgeStatus:
-        """Listeners, calls, readiness and the version of the policy."""
-        app = self._app
-        change = app.rollout.last
-        return {
-            "name": app.policy.edge.name,
-            "version": VERSION,
-            "policy_file": app.policy.file,
-            "policy_version": app.rollout.version,
-            "change": None if change is None else change.state.value,
-            "listeners": [
-                {
-                    "name": listener.name, "zone": listener.zone.value, "transport": listener.transport.value,
-                    "host": listener.host, "port": listener.port,
-                }
-                for listener in app.listeners
-            ],
-            "http_port": app.http_port,
-            "calls": app.edge.calls,
-            "draining": self.draining,
-            "not_ready": app.not_ready(),
-        }  # fmt: skip
+        """Listeners, calls, readiness, processes and the version of the policy."""
+        return self._app.status()
 
     def metrics(self) -> str:
         """The metrics in the Prometheus text format."""
@@ -172,9 +122,8 @@ async def serve(
         policy = await trio.to_thread.run_sync(load_policy, os.fspath(policy))
     app = App(policy)
     if nursery is not None:
-        await _start(app, nursery)
-        async with _ended_after(app):
-            yield RunningEdge(app)
+        async with serve_app(app, nursery) as edge:
+            yield edge
         return
     failure: OSError | None = None
     async with trio.open_nursery() as own:
@@ -187,6 +136,14 @@ async def serve(
                 yield RunningEdge(app)
     if failure is not None:
         raise failure
+
+
+@asynccontextmanager
+async def serve_app(app: App, nursery: trio.Nursery) -> AsyncIterator[RunningEdge]:
+    """Run ``app`` by tasks of ``nursery`` for the time of an ``async with`` block; see :func:`serve`."""
+    await _start(app, nursery)
+    async with _ended_after(app):
+        yield RunningEdge(app)
 
 
 async def _start(app: App, nursery: trio.Nursery) -> None:

@@ -42,6 +42,7 @@ FLOORS: list[set[str]] = [
     {"demo", "replay"},
     {"app"},
     {"embedding"},
+    {"processes"},
     {""},  # edgesbc/__init__.py: the public API
     {"cli"},
     {"__main__"},
@@ -56,6 +57,7 @@ SAME_FLOOR = {  # modules that stand on another floor than their package, by the
     "media.relay_client": "media.plane",
     "media.relay_process": "media.plane",
     "media.relay_thread": "media.plane",
+    "media.plane_settings": "media.plane",
     "resolve.name_servers": "resolve.resolver",
     "transport.bpf": "transport.filter_programs",
 }
@@ -84,7 +86,13 @@ IO_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid", 
 NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
     "embedding.py": "a nursery around the caller's block, where the caller hands in none",
-    "cli/serving.py": "`edgesbc run`: the edge, the task that obeys signals, and that of reloads",
+    "processes/until_signal.py": "`edgesbc run`: the edge, the task that obeys signals, and that of reloads",
+    "processes/packet_link.py": "a link between processes: a task reads, another writes",
+    "processes/media_link.py": "the link to the media plane, beside the start that waits for it",
+    "processes/media_control.py": "the process of media control: the media plane, and the sockets that it answers on",
+    "processes/observing.py": "the observing process: HTTP, and the link to the supervisor",
+    "processes/signalling.py": "the signalling process: the edge, and the link to the supervisor",
+    "processes/supervisor.py": "the supervisor: a task for each process that it keeps running",
     "rollout/active_policy.py": "databases that are read at the same time, before a policy is in force",
     "media/plane.py": "the media plane: control task and relay task",
     "transport/plane.py": "the signalling plane: listeners, connections, the timer task, the read budget",
@@ -98,6 +106,8 @@ CONTAINED = {
     "transport/stream_listener.py": {"_serve", "_serve_for_balancer"},
     "transport/plane.py": {"_connect", "run"},  # UdpListener.run
     "store/destination_source.py": {"_run_feed"},
+    "processes/packet_link.py": {"_write"},
+    "processes/media_server.py": {"_serve"},
     "rollout/active_policy.py": {"read"},  # before a policy is in force: what it raises refuses the change
 }
 """Functions that are tasks and contain their own faults; any other task is run by ``keep_running``."""

@@ -374,6 +374,18 @@ MEDIA_LINK_FIELD_BYTES: Final = MESSAGE_BYTES
 """Longest field of a message between signalling and the media plane: a description or tag is part of a SIP message."""
 MEDIA_LINK_BYTES: Final = 262_144
 """Longest such message: a session with two offers and two answers of 32 KiB each, and their tags."""
+MEDIA_LINK_QUEUE: Final = 4_096
+"""Messages that wait on that link while the other end does not read; beyond it new calls are refused."""
+MEDIA_LINK_BATCH: Final = 64
+"""Messages taken from that link before other tasks have their turn: about 5 ms."""
+MEDIA_LINK_BACKLOG: Final = 4
+"""Connections that wait until the media plane accepts them: that of signalling, and those of runs of it that ended."""
+MEDIA_LINK_SECONDS_LEAST: Final = 0.05
+"""Pause before signalling links with the media plane again."""
+MEDIA_LINK_SECONDS_MOST: Final = 0.5
+"""Longest such pause, to which it doubles: a call notices it."""
+MEDIA_LINK_START_SECONDS: Final = 5.0
+"""How long signalling waits at its start for the media plane; then it starts without."""
 MEDIA_LINK_ITEMS: Final = 1_024
 """Addresses in one message about the private side, of at most 48 bytes each; more take several."""
 KERNEL_ADDRESSES: Final = 4_096
@@ -639,6 +651,12 @@ RESTART_SECONDS_LEAST: Final = 0.1
 """Pause before a task that failed runs again: a call does not notice it, and a fault that stays costs no CPU."""
 RESTART_SECONDS_MOST: Final = 30.0
 """Longest such pause, to which it doubles: what was short, as descriptors or memory, may be back."""
+RELAYS_SHOWN_SECONDS: Final = 1.0
+"""How often media control looks whether a relay process was started again, for those who look at the processes."""
+OBSERVE_PAUSE_SECONDS: Final = 0.2
+"""Longest pause of the observing process between two questions to the others, of which each takes some milliseconds."""
+PROCESS_END_SECONDS: Final = 5.0
+"""How long a process of the edge has to end after SIGTERM; then it is killed."""
 
 # --- Demo ------------------------------------------------------------------------------------------------
 

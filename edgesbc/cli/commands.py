@@ -47,11 +47,12 @@ def run(policy: Path, log_format: Any, log_level: str | None) -> None:
     `edgesbc why`, `reload` and `drain` ask it by a socket in its [edge] state_dir, as the same user or root.
     """
     loaded = _sound_policy(policy)
-    logs.configure(_standard_error(), log_format, log_level or loaded.observe.log)
-    from edgesbc.cli.serving import raise_descriptor_limit, serve_until_signal
+    level = log_level or loaded.observe.log
+    logs.configure(_standard_error(), log_format, level)
+    from edgesbc.cli.serving import LogSettings, raise_descriptor_limit, serve_until_signal
 
     raise_descriptor_limit()
-    _run(partial(serve_until_signal, loaded))
+    _run(partial(serve_until_signal, loaded, LogSettings(log_format, level)))
 
 
 @main.command()

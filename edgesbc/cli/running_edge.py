@@ -1,4 +1,4 @@
-"""The commands why, reload and drain, and how all commands reach a running edge: by its control socket."""
+"""The commands why, status, reload and drain, and how all commands reach a running edge: by its control socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.cli.group import main
-from edgesbc.cli.output import USAGE_ERROR, counted, refuse
+from edgesbc.cli.output import USAGE_ERROR, counted, print_columns, refuse
 from edgesbc.control.client import NoAnswer, ask
 from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.policy.load import state_dir_of
@@ -78,6 +78,33 @@ def why(of: str, as_json: bool, control: Path) -> None:
     if not as_json:
         for decision in decisions:
             click.echo(decision["sentence"])
+
+
+@main.command(short_help="Say how a running edge is, and its processes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@edge_options
+def status(as_json: bool, control: Path) -> None:
+    """Say how a running edge is: its calls, why it takes no new ones, and its processes.
+
+    While its signalling process is being started again, the supervisor answers. Exit code 0: it takes new
+    calls; 1: it does not; 2: no edge answers.
+    """
+    answer = ask_edge(control, ControlRequest("status"))
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        adopted = answer["adopted_calls"]
+        more = f" and {adopted} of an earlier run" if adopted else ""
+        click.echo(f"{answer['name']}: edgesbc {answer['version']}, {counted(answer['calls'], 'call')}{more}")
+        for part, reason in answer["not_ready"].items():
+            click.echo(f"takes no new calls: {part} {reason}")
+        rows = [
+            [one["name"], str(one["pid"] or "-"), one["state"], f"{one['since']:.0f} s", str(one["restarts"])]
+            for one in answer["processes"]
+        ]
+        print_columns(["process", "pid", "state", "since", "restarts"], rows)
+    if answer["not_ready"]:
+        sys.exit(1)
 
 
 @main.command(short_help="Have a running edge read its policy again.")

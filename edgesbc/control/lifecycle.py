@@ -1,4 +1,4 @@
-"""The commands about the edge as a whole: why, drain and reload, as a table for the control socket."""
+"""The commands about the edge as a whole, as a table for the control socket: why, status, metrics, drain, reload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,57 @@ import attrs
 from edgesbc.control.protocol import Commands, ControlRequest
 from edgesbc.observe.ledger import WhyAnswer
 
-__all__ = ["DrainStarted", "LifecycleCommands"]
+__all__ = ["DrainStarted", "EdgeStatus", "LifecycleCommands", "ListenerStatus", "ProcessStatus"]
+
+
+class ListenerStatus(TypedDict):
+    """A listener, and the address that it is bound to; ``port`` is the real one where the policy has 0."""
+
+    name: str
+    zone: str
+    transport: str
+    host: str
+    port: int
+
+
+class ProcessStatus(TypedDict):
+    """A process of the edge."""
+
+    name: str
+    """``supervisor``, ``signalling``, ``media``, ``observe``, ``relay 1`` and so on; ``edge`` where one process is all
+    but the relays."""
+    pid: int
+    """0: it does not run now."""
+    state: str
+    """``starting``, ``running``, or ``waiting`` until it is started again."""
+    since: float
+    """For how many seconds it has been in this state."""
+    restarts: int
+    """How often it was started again."""
+
+
+class EdgeStatus(TypedDict):
+    """An edge as it is now."""
+
+    name: str
+    """``[edge] name``."""
+    version: str
+    """Of edgesbc."""
+    policy_file: str
+    policy_version: int
+    """In the log of policies; 0: it could not be entered there."""
+    change: str | None
+    """The state of the last change of the policy, a value of :class:`RolloutState`; None: there was none."""
+    listeners: list[ListenerStatus]
+    http_port: int
+    """Where ``/metrics`` is; 0: it is off."""
+    calls: int
+    adopted_calls: int
+    """Calls of an earlier run of the signalling process, whose media goes on."""
+    draining: bool
+    not_ready: dict[str, str]
+    """Why it takes no new calls, by part; empty: it takes them."""
+    processes: list[ProcessStatus]
 
 
 class DrainStarted(TypedDict):
@@ -24,7 +74,8 @@ class LifecycleCommands:
     """The commands of one edge about itself.
 
     ``why`` finds decisions by a Call-ID or an address, ``drain`` begins to drain, ``reload`` reads the policy file and
-    certificates again and returns an attrs value.
+    certificates again and returns an attrs value. ``status`` is :meth:`edgesbc.RunningEdge.status`, ``metrics`` returns
+    rows as :meth:`edgesbc.observe.metrics.Metrics.rows` does.
     """
 
     def __init__(
@@ -32,7 +83,11 @@ class LifecycleCommands:
         why: Callable[[str], WhyAnswer],
         drain: Callable[[], DrainStarted],
         reload: Callable[[], Awaitable[attrs.AttrsInstance]],
+        status: Callable[[], EdgeStatus],
+        metrics: Callable[[], list[Any]],
     ) -> None:
+        self._status = status
+        self._metrics = metrics
         self._find = why
         self._drain = drain
         self._reload = reload
@@ -40,7 +95,13 @@ class LifecycleCommands:
     @property
     def table(self) -> Commands:
         """The commands by their names on the control socket."""
-        return {"why": self._why, "drain": lambda request: self._drain(), "reload": self._reloaded}
+        return {
+            "why": self._why,
+            "drain": lambda request: self._drain(),
+            "reload": self._reloaded,
+            "status": lambda request: self._status(),
+            "metrics": lambda request: self._metrics(),
+        }
 
     def _why(self, request: ControlRequest) -> dict[str, Any]:
         """``of``: a Call-ID or an address."""

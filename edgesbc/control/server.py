@@ -33,7 +33,7 @@ from edgesbc.control.protocol import (
 from edgesbc.tasks.accepting import Acceptor
 from edgesbc.tasks.containment import Containment
 
-__all__ = ["serve_control"]
+__all__ = ["listening_control_socket", "serve_control", "serve_control_on"]
 
 _PATH_BYTES: Final = 107
 """Longest address of a Unix socket on Linux, its final NUL left out."""
@@ -53,19 +53,32 @@ async def serve_control(
     Connections are tasks of ``nursery``. ``containment`` counts and reports commands that failed by a fault of their
     own. Raises ``OSError`` when the socket cannot be made, as when another edge runs from the same folder.
     """
+    with listening_control_socket(path) as sock:
+        await serve_control_on(sock, commands, containment, nursery, task_status=task_status)
+
+
+async def serve_control_on(
+    sock: socket.socket,
+    commands: Commands,
+    containment: Containment,
+    nursery: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """The same on a socket of :func:`listening_control_socket`, maybe of another process."""
     server = _ControlServer(commands, containment, nursery)
-    with _listening(path) as sock:
-        task_status.started()
-        acceptor = Acceptor(sock, server.take, server.refused, limits.LOCAL_ACCEPT_SECONDS)
-        await containment.keep_running("control", acceptor.run)
+    task_status.started()
+    acceptor = Acceptor(sock, server.take, server.refused, limits.LOCAL_ACCEPT_SECONDS)
+    await containment.keep_running("control", acceptor.run)
 
 
 # --- the socket ------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _listening(path: Path) -> Iterator[socket.socket]:
-    """A socket that listens at ``path``; it is removed at the end.
+def listening_control_socket(path: Path, lock: bool = True) -> Iterator[socket.socket]:
+    """A socket that listens at ``path``; it is removed at the end. Raises ``OSError``, as when another edge runs from
+    the same folder. Without ``lock`` the caller has locked the folder, by another of these sockets.
 
     Its folder is locked meanwhile. The kernel releases the lock with the process, so that a socket at ``path`` in a
     folder without a lock was left by a process that has ended.
@@ -73,7 +86,8 @@ def _listening(path: Path) -> Iterator[socket.socket]:
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _lock(folder, path)
+        if lock:
+            _lock(folder, path)
         _remove_stale(folder, path)
         os.fchmod(sock.fileno(), 0o600)  # before it has a name, so that it never was open to others
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import logging
 import math
@@ -54,14 +55,16 @@ _HEADERS: Final = (
 
 @attrs.frozen
 class HttpSources:
-    """The functions that the endpoints read from."""
+    """The functions that the endpoints read from. Each may return its answer when it is awaited."""
 
-    render: Callable[[], bytes]
+    render: Callable[[], bytes | Awaitable[bytes]]
     """The metrics in the Prometheus text format: :meth:`edgesbc.observe.metrics.Metrics.render`."""
-    not_ready: Callable[[], Mapping[str, str]]
+    not_ready: Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
     """Why the edge takes no new calls, by part; empty if it does."""
-    why: Callable[[str], WhyAnswer]
-    """Decisions about a Call-ID or an address: :meth:`edgesbc.observe.ledger.Ledger.ask`."""
+    why: Callable[[str], WhyAnswer | Awaitable[Mapping[str, Any]]]
+    """Decisions about a Call-ID or an address: :meth:`edgesbc.observe.ledger.Ledger.ask`, or its answer as JSON."""
+    longest_pause: float = math.inf
+    """The most seconds between two answers, however long the first has taken: it may have waited for a process."""
 
 
 async def serve_http(
@@ -231,37 +234,48 @@ def _config() -> Config:
 
 
 class _Pace:
-    """Makes one answer after the other, for at most ``limits.HTTP_TIME_SHARE`` of the time: calls have the rest."""
+    """Makes one answer after the other, for at most ``limits.HTTP_TIME_SHARE`` of the time: calls have the rest.
 
-    def __init__(self) -> None:
+    Between two answers there are at most ``longest`` seconds.
+    """
+
+    def __init__(self, longest: float = math.inf) -> None:
+        self._longest = longest
         self._turn = trio.Lock()
         self._free_at = -math.inf
 
-    async def make(self, answer: Callable[[], Response]) -> Response:
-        """The result of ``answer``, which does not wait."""
+    async def make(self, answer: Callable[[], Awaitable[Response]]) -> Response:
+        """The result of ``answer``."""
         async with self._turn:
             await trio.sleep_until(self._free_at)
             began = trio.current_time()
             try:
-                return answer()
+                return await answer()
             finally:
                 now = trio.current_time()
-                self._free_at = now + (now - began) * (1 / limits.HTTP_TIME_SHARE - 1)
+                self._free_at = now + min((now - began) * (1 / limits.HTTP_TIME_SHARE - 1), self._longest)
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
 
 
 def _routes(sources: HttpSources) -> AsgiApp:
-    pace = _Pace()
+    pace = _Pace(sources.longest_pause)
 
     # The endpoints are async: Starlette runs a sync one in a thread, where counters may change under it.
     async def metrics(_: Request) -> Response:
-        return await pace.make(lambda: Response(sources.render(), headers={"content-type": CONTENT_TYPE}))
+        async def answer() -> Response:
+            return Response(await _awaited(sources.render()), headers={"content-type": CONTENT_TYPE})
+
+        return await pace.make(answer)
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: Request) -> Response:
-        def answer() -> Response:
-            reasons = dict(sources.not_ready())
+        async def answer() -> Response:
+            reasons = dict(await _awaited(sources.not_ready()))
             return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
         return await pace.make(answer)
@@ -270,7 +284,12 @@ def _routes(sources: HttpSources) -> AsgiApp:
         key = request.query_params.get("q", "").strip()
         if not key:
             return JSONResponse({"error": "expected ?q=CALL-ID or ?q=ADDRESS"}, status_code=400)
-        return await pace.make(lambda: JSONResponse(attrs.asdict(sources.why(key))))
+
+        async def answer() -> Response:
+            found = await _awaited(sources.why(key))
+            return JSONResponse(attrs.asdict(found) if isinstance(found, WhyAnswer) else found)
+
+        return await pace.make(answer)
 
     endpoints = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/why": why}
     app = Starlette(routes=[Route(path, endpoint) for path, endpoint in endpoints.items()])

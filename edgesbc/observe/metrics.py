@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from edgesbc.base import limits
 from edgesbc.base.counts import Histogram
+from edgesbc.observe.metric_rows import MetricRows, rows_of
 
 __all__ = ["CONTENT_TYPE", "Labelled", "Metrics", "Read"]
 
@@ -36,12 +37,19 @@ class Metrics:
     ``max_series`` series; the others are added up in one series whose labels are all ``other``.
     """
 
-    def __init__(self, max_series: int = limits.METRIC_SERIES, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        max_series: int = limits.METRIC_SERIES,
+        registry: CollectorRegistry | None = None,
+        process: bool = True,
+    ) -> None:
+        """``process``: whether those of this process are among them, as ``process_cpu_seconds_total``."""
         self._most = max_series
         self.registry = registry if registry is not None else CollectorRegistry(auto_describe=False)
         self._collector = _MetricCollector()
         self.registry.register(self._collector)
-        ProcessCollector(registry=self.registry)
+        if process:
+            ProcessCollector(registry=self.registry)
 
     def counter(self, name: str, help: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]) -> None:
         """``edgesbc_NAME_total``: a number of events by ``labels``. Raises ``ValueError`` for a bad name."""
@@ -77,6 +85,10 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in the Prometheus text format, of media type :data:`CONTENT_TYPE`."""
         return generate_latest(self.registry)
+
+    def rows(self) -> MetricRows:
+        """All metrics as rows; see :mod:`edgesbc.observe.metric_rows`."""
+        return rows_of(self.registry)
 
     def _claim(self, name: str, labels: Sequence[str]) -> str:
         for part in (name, *labels):

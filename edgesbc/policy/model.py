@@ -13,6 +13,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, split_host_port
+from edgesbc.base.state_sockets import CONTROL_SOCKET
 from edgesbc.base.validation import at_most, between, described, matching, one_of, prefixes
 from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
@@ -34,9 +35,6 @@ __all__ = [
     "PortRange", "RegistrationSettings", "default_state_dir",
 ]  # fmt: skip
 
-CONTROL_SOCKET = "control.sock"
-"""Name of the control socket in the state directory."""
-
 ANY_DEVICE = "any"
 """The ``device`` of a listener that takes packets from every device."""
 
@@ -49,12 +47,6 @@ def default_state_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/edgesbc")
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "edgesbc"
-
-
-def _planes(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
-    if value == "processes":
-        raise ValueError('expected "tasks": planes in processes of their own are not there yet')
-    one_of("tasks")(_instance, _attribute, value)
 
 
 def _engine(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
@@ -158,8 +150,8 @@ class EdgeSettings:
     state_dir: Path = attrs.field(factory=default_state_dir)
     """Folder of the token key, the audit log, a self-signed certificate and the control socket; created if missing,
     readable by its owner only. Each running edge has its own."""
-    planes: str = attrs.field(default="tasks", validator=_planes)
-    """``tasks``: signalling and media in one process."""
+    planes: str = attrs.field(default="tasks", validator=one_of("tasks", "processes"))
+    """``tasks``: signalling and media in one process; ``processes``: in several, which a supervisor starts again."""
     grace: float = attrs.field(default=30.0, validator=between(0, 86_400, "seconds"))
     """Seconds from a stop until live calls are ended with a BYE to both sides."""
     server: str = attrs.field(default="", validator=matching(r"[\x20-\x7e]{0,64}", "up to 64 plain characters"))

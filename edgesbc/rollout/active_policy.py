@@ -70,6 +70,8 @@ class ActivePolicy:
         self._carry_out: Callable[[Sequence[Effect]], None] = lambda effects: None
         self._nursery: trio.Nursery | None = None
         self.source = self._source_of(policy)
+        self.on_adopted: Callable[[Policy], None] = lambda policy: None
+        """Called with each policy that has come into force after the first."""
 
     def attach(
         self, edge: Edge, names_changed: Callable[[], None], carry_out: Callable[[Sequence[Effect]], None]
@@ -192,6 +194,8 @@ class ActivePolicy:
         self._judge_connections()
         waiting = [name for name in RESTART_SECTIONS if getattr(policy, name) != getattr(old, name)]
         self.policy = attrs.evolve(policy, **{name: getattr(old, name) for name in RESTART_SECTIONS})
+        with self._containment.contain("policy adopted"):
+            self.on_adopted(self.policy)
         return waiting
 
     def shadow(self, policy: Policy | None) -> None:

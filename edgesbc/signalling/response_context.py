@@ -119,7 +119,7 @@ class ResponseContext:
         if self.server.answered:
             return  # cancelled meanwhile
         if isinstance(sdp, MediaError):
-            self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, extra=warning(sdp, self.server))
+            self._refuse_media(sdp, now)
         else:
             self._branches.sdp = sdp
             self._try_next(now)
@@ -254,7 +254,7 @@ class ResponseContext:
             self._finish(487, "cancelled", now)
         elif self._unusable is not None:
             error = self._unusable
-            self._refuse(Reason.NO_MEDIA, now, error.status, error.reason, extra=warning(error, self.server))
+            self._refuse_media(error, now)
         elif self._too_large and self._too_large == self._branches.tried:
             self._refuse(Reason.TOO_LARGE, now)  # RFC 3261 section 21.5.7
         elif self._lost_bodies and self._lost_bodies == self._branches.tried:
@@ -400,6 +400,12 @@ class ResponseContext:
             detail = self._branches.describe()
         self._parts.effects.record(now, reason, self.server.source, request.call_id, detail, answer=status)
         self._finish(status, outcome, now, retry_after, extra)
+
+    def _refuse_media(self, error: MediaError, now: float) -> None:
+        """The media plane has refused the description. Where it has no room, or is away, another attempt may succeed
+        soon (RFC 3261 section 21.5.4)."""
+        wait = _RETRY_AFTER if error.status == 503 else 0
+        self._refuse(Reason.NO_MEDIA, now, error.status, error.reason, wait, warning(error, self.server))
 
     def _finish(
         self, status: int, outcome: str, now: float, retry_after: int = 0, more: Sequence[tuple[str, str]] = ()

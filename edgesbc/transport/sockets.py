@@ -21,7 +21,7 @@ from edgesbc.transport.kernel_filters import KERNEL, refuse_devices, steer
 
 __all__ = [
     "OpenedListener", "bind_to_device", "client_socket", "connect", "connect_failure", "datagram_failure",
-    "open_listeners", "visible_address", "visible_addresses",
+    "open_listeners", "opened_listener", "visible_address", "visible_addresses",
 ]  # fmt: skip
 
 _NO_RESOURCES = frozenset({
@@ -91,6 +91,14 @@ def _open(number: int, settings: ListenSettings, refused: frozenset[int]) -> Ope
         place = f"{settings.bind} of {settings.device}" if settings.device else str(settings.bind)
         raise OSError(error.errno, f"{settings.name} cannot listen on {place}: {error.strerror}") from error
     untrusted = _open_second(sock, settings) if settings.zone is Zone.PUBLIC else None
+    return opened_listener(number, settings, sock, untrusted)
+
+
+def opened_listener(
+    number: int, settings: ListenSettings, sock: socket.socket, untrusted: socket.socket | None
+) -> OpenedListener:
+    """The listener of bound sockets, which another process may have bound."""
+    host = settings.bind.host
     bound_port = sock.getsockname()[1]
     if settings.advertise is not None:
         shown, shown_port = settings.advertise.host, settings.advertise.port or bound_port

@@ -427,7 +427,7 @@ async def test_answers_are_made_one_after_the_other_in_a_part_of_the_time() -> N
     pace, times = _Pace(), []
 
     async def answers() -> None:
-        def make() -> Response:
+        async def make() -> Response:
             times.append(trio.current_time())
             clock.jump(1.0)  # it takes a second
             return Response()

@@ -157,7 +157,7 @@ def test_every_mistake_at_once_with_its_key() -> None:
 edg = 1
 [edge]
 nam = "x"
-planes = "processes"
+planes = "threads"
 grace = "long"
 [[listen]]
 zone = "publik"
@@ -196,7 +196,7 @@ log = "loud"
     expected = {
         "edg": "did you mean 'edge'?",
         "edge.nam": "did you mean 'name'?",
-        "edge.planes": 'expected "tasks"',
+        "edge.planes": "expected one of tasks, processes; found 'threads'",
         "edge.grace": "expected a number, found 'long'",
         "listen[0].zone": "expected one of public, core; found 'publik'",
         "listen[0].transport": "expected one of udp, tcp, tls, ws, wss; found 5",

@@ -1,0 +1,152 @@
+"""A process that the supervisor starts: its command line, its end, and what it finds at its start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import trio
+
+from edgesbc.base.errors import PolicyErrors
+from edgesbc.kernel_relay.flow_map import RelayMaps
+from edgesbc.media.plane_settings import MediaPlaneSettings
+from edgesbc.observe import logs
+from edgesbc.processes.supervisor_link import SupervisorLink
+from edgesbc.tasks.containment import Containment
+from edgesbc.tasks.process_name import name_process
+
+__all__ = ["ChildArguments", "LogSettings", "StartedProcess", "child_main", "logged_containment", "start_process"]
+
+_CANNOT_START = 2
+"""The exit code of ``edgesbc run`` for an edge that this machine cannot run."""
+
+
+@attrs.frozen
+class LogSettings:
+    """How the processes of an edge log; all of them write to the same standard error."""
+
+    form: logs.Format = "console"
+    level: str = "info"
+
+
+@attrs.frozen
+class ChildArguments:
+    """What a process gets from the supervisor; numbers are inherited descriptors, -1 for none."""
+
+    link: int
+    log: LogSettings
+    state_dir: str
+    policy_file: str = ""
+    started_with: int = -1
+    """Memory with the text of the policy that the supervisor was started with."""
+    in_force: int = -1
+    """Memory with the text of the policy in force."""
+    control: int = -1
+    """Listens at the control socket of the edge, or of the media plane."""
+    media: int = -1
+    """Listens where signalling links with the media plane."""
+    listeners: tuple[tuple[int, int], ...] = ()
+    """For each ``[[listen]]`` its socket, and the one for untrusted sources."""
+    media_settings: MediaPlaneSettings | None = None
+    kernel: RelayMaps | None = None
+    """The maps of a kernel relay, which the supervisor holds."""
+    http: str = ""
+    """Where to serve HTTP."""
+
+    def as_json(self) -> str:
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ChildArguments:
+        values = json.loads(text)
+        values["log"] = LogSettings(**values["log"])
+        if values["media_settings"] is not None:
+            values["media_settings"] = MediaPlaneSettings(**values["media_settings"])
+        if values["kernel"] is not None:
+            values["kernel"] = RelayMaps(**values["kernel"] | {"devices": tuple(values["kernel"]["devices"])})
+        values["listeners"] = tuple((first, second) for first, second in values["listeners"])
+        return cls(**values)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that the process inherits."""
+        of_listeners = [descriptor for pair in self.listeners for descriptor in pair]
+        every = [self.link, self.started_with, self.in_force, self.control, self.media, *of_listeners]
+        every += [] if self.kernel is None else [self.kernel.flows, self.kernel.counters]
+        return [descriptor for descriptor in every if descriptor >= 0]
+
+
+class StartedProcess:
+    """A process in a session of its own, so that a signal of the terminal goes to the supervisor alone."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._pidfd = os.pidfd_open(process.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing if the process has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    async def wait(self) -> int:
+        """Wait for its end, and end the processes that it has started. Returns the exit code, or minus the signal."""
+        await trio.lowlevel.wait_readable(self._pidfd)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # before it is reaped: its number is not used again so far
+        os.close(self._pidfd)
+        return self._process.wait()
+
+
+def start_process(module: str, arguments: ChildArguments) -> StartedProcess:
+    """Start ``python -m module``. Raises ``OSError``."""
+    return StartedProcess(
+        subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
+            [sys.executable, "-m", module, arguments.as_json()],
+            stdin=subprocess.DEVNULL,
+            pass_fds=arguments.descriptors,
+            start_new_session=True,
+        )
+    )
+
+
+def logged_containment(name: str) -> Containment:
+    """Contains the faults of a process, and logs a sample of them."""
+    samples = logs.SampledLog(logs.logger(name))
+
+    def report(kind: str, error: Exception) -> None:
+        samples.error(f"{kind}: {type(error).__name__}", trio.current_time(), error)
+
+    return Containment(report)
+
+
+def child_main(
+    name: str, run: Callable[[ChildArguments, SupervisorLink], Coroutine[Any, Any, int]], argv: Sequence[str]
+) -> int:
+    """The main function of such a process: ``run`` returns its exit code."""
+    arguments = ChildArguments.from_json(argv[1])
+    name_process(f"edgesbc: {name}")
+    logs.configure(sys.stderr, arguments.log.form, arguments.log.level)
+
+    async def with_link() -> int:
+        with socket.socket(fileno=arguments.link) as sock:
+            return await run(arguments, SupervisorLink(sock))
+
+    code = _CANNOT_START
+    try:
+        code = trio.run(with_link)
+    except* (OSError, PolicyErrors) as group:
+        for error in group.exceptions:
+            logs.lifecycle(name).error("cannot run", error=str(error))
+    return code

@@ -1,0 +1,70 @@
+"""The signalling process: the signalling plane, policy and rollout, and the commands of the control socket."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from edgesbc.app import App, Surroundings
+from edgesbc.base.state_sockets import MEDIA_SOCKET
+from edgesbc.embedding import RunningEdge, serve_app
+from edgesbc.observe import logs
+from edgesbc.policy.model import Policy
+from edgesbc.processes.child_process import ChildArguments, child_main
+from edgesbc.processes.media_link import MediaLink
+from edgesbc.processes.policy_memory import restored_policy, store_text, stored_text
+from edgesbc.processes.supervisor_link import SupervisorLink
+from edgesbc.processes.until_signal import run_until_signal
+from edgesbc.transport.sockets import OpenedListener, opened_listener
+
+__all__ = ["run_signalling"]
+
+
+async def run_signalling(arguments: ChildArguments, supervisor: SupervisorLink) -> int:
+    """Run signalling until it has drained, or the supervisor is gone."""
+    started_with = stored_text(arguments.started_with) or ""
+    policy = restored_policy(started_with, stored_text(arguments.in_force), arguments.policy_file)
+    app = _app(policy, arguments, supervisor)
+    app.active.on_adopted = lambda adopted: store_text(arguments.in_force, adopted.text)
+    code = 0
+    async with trio.open_nursery() as nursery:
+
+        async def watch_supervisor() -> None:
+            await supervisor.run()
+            logs.lifecycle("signalling").error("the supervisor is gone")
+            app.cancel()
+
+        def serve(of_edge: trio.Nursery) -> AbstractAsyncContextManager[RunningEdge]:
+            return serve_app(app, of_edge)
+
+        nursery.start_soon(app.containment.keep_running, "supervisor link", watch_supervisor)
+        app.on_started = lambda: supervisor.tell(ready=True)
+        code = int(await run_until_signal(serve))
+        nursery.cancel_scope.cancel()
+    return code
+
+
+def _app(policy: Policy, arguments: ChildArguments, supervisor: SupervisorLink) -> App:
+    media = None
+    if policy.media.engine == "builtin":
+        media = MediaLink(policy.edge.state_dir / MEDIA_SOCKET, logs.lifecycle("signalling"))
+    control = socket.socket(fileno=arguments.control)
+    return App(
+        policy,
+        Surroundings(_listeners(policy, arguments), control, media, supervisor.processes, lambda: supervisor.http_port),
+    )
+
+
+def _listeners(policy: Policy, arguments: ChildArguments) -> list[OpenedListener]:
+    listeners = []
+    for number, (settings, (first, second)) in enumerate(zip(policy.listen, arguments.listeners, strict=True)):
+        untrusted = None if second < 0 else socket.socket(fileno=second)
+        listeners.append(opened_listener(number, settings, socket.socket(fileno=first), untrusted))
+    return listeners
+
+
+if __name__ == "__main__":
+    sys.exit(child_main("signalling", run_signalling, sys.argv))

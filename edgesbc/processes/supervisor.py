@@ -1,0 +1,356 @@
+"""The supervisor: binds the sockets of an edge, starts its processes, and starts again those that end.
+
+It handles no packet. It answers ``status`` on the control socket while signalling cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from edgesbc.app import attach_kernel_relay, media_settings_of
+from edgesbc.base import limits
+from edgesbc.base.state_sockets import CONTROL_SOCKET, MEDIA_CONTROL_SOCKET, MEDIA_SOCKET
+from edgesbc.base.version import VERSION
+from edgesbc.control.lifecycle import EdgeStatus
+from edgesbc.control.protocol import Command, CommandRefused, ControlRequest
+from edgesbc.control.server import listening_control_socket, serve_control_on
+from edgesbc.observe import logs
+from edgesbc.policy.model import Policy
+from edgesbc.processes.child_process import (
+    ChildArguments,
+    LogSettings,
+    StartedProcess,
+    logged_containment,
+    start_process,
+)
+from edgesbc.processes.packet_link import bind_link
+from edgesbc.processes.policy_memory import create_memory
+from edgesbc.processes.supervisor_link import JsonLink, statuses
+from edgesbc.transport.sockets import OpenedListener, open_listeners
+
+__all__ = ["Supervisor"]
+
+_AWAY = "signalling is being started; ask again in a moment"
+
+
+class _Child:
+    """One process: how it is started, and how it is."""
+
+    def __init__(self, name: str, module: str, arguments: ChildArguments) -> None:
+        self.name = name
+        self.module = module
+        self.arguments = arguments
+        self.process: StartedProcess | None = None
+        self.link: JsonLink | None = None
+        self.state = "starting"
+        self.began = time.monotonic()
+        self.restarts = 0
+        self.was_ready = False
+
+    def enter(self, state: str) -> None:
+        self.state = state
+        self.began = time.monotonic()
+
+    @property
+    def row(self) -> dict[str, Any]:
+        pid = 0 if self.process is None else self.process.pid
+        return {
+            "name": self.name, "pid": pid, "state": self.state, "began": self.began, "restarts": self.restarts,
+        }  # fmt: skip
+
+
+class Supervisor:
+    """Runs the processes of one edge. ``log`` is how they log."""
+
+    def __init__(self, policy: Policy, log: LogSettings) -> None:
+        self._policy = policy
+        self._log_settings = log
+        self._log = logs.lifecycle("supervisor")
+        self._containment = logged_containment("supervisor")
+        self._began = time.monotonic()
+        self._children: list[_Child] = []
+        self._http_port = 0
+        self._relays: list[dict[str, Any]] = []
+        """The rows of relay processes, which media control starts."""
+        self._terminating = False
+        self._reload_asked = False
+        self._ending = trio.Event()
+        self._code = 0
+        self._changed = trio.Event()
+        """Set, and replaced, whenever the state of a process changes."""
+
+    async def run(self) -> int:
+        """Run until signalling has drained. Returns the exit code.
+
+        Raises ``OSError``, in an exception group, where the edge cannot start.
+        """
+        state_dir = self._policy.edge.state_dir
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            control = stack.enter_context(listening_control_socket(state_dir / CONTROL_SOCKET))
+            listeners = open_listeners(self._policy.listen)
+            for opened in listeners:
+                stack.callback(opened.close)
+            self._children = list(self._plan(stack, control, listeners))
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._obey_signals)
+                nursery.start_soon(self._containment.keep_running, "control", partial(self._answer, control, nursery))
+                for child in self._children:
+                    keep = partial(self._keep, child, nursery)
+                    nursery.start_soon(self._containment.keep_running, f"process {child.name}", keep)
+                await self._ending.wait()
+                await self._end_all()
+                nursery.cancel_scope.cancel()
+        self._log.info("stopped")
+        return self._code
+
+    def _plan(self, stack: ExitStack, control: socket.socket, listeners: list[OpenedListener]) -> Iterator[_Child]:
+        """The processes that there are to be, with the sockets that they inherit."""
+        policy, state_dir = self._policy, self._policy.edge.state_dir
+        started_with, in_force = create_memory(policy.text), create_memory(policy.text)
+        for descriptor in (started_with, in_force):
+            stack.callback(os.close, descriptor)
+        common = ChildArguments(-1, self._log_settings, str(state_dir))
+        if policy.media.engine == "builtin":
+            media = stack.enter_context(bind_link(state_dir / MEDIA_SOCKET))
+            stack.callback((state_dir / MEDIA_SOCKET).unlink, missing_ok=True)
+            of_media = stack.enter_context(listening_control_socket(state_dir / MEDIA_CONTROL_SOCKET, lock=False))
+            settings = media_settings_of(policy)
+            kernel, reason = attach_kernel_relay(policy, settings)
+            self._log.info("kernel relay", devices=0 if kernel is None else len(kernel.maps.devices), reason=reason)
+            if kernel is not None:
+                stack.callback(kernel.close)
+            arguments = attrs.evolve(
+                common,
+                media=media.fileno(),
+                control=of_media.fileno(),
+                media_settings=settings,
+                kernel=None if kernel is None else kernel.maps,
+            )
+            yield _Child("media", "edgesbc.processes.media_control", arguments)
+        pairs = tuple(
+            (opened.sock.fileno(), -1 if opened.untrusted is None else opened.untrusted.fileno())
+            for opened in listeners
+        )
+        arguments = attrs.evolve(
+            common,
+            policy_file=policy.file,
+            started_with=started_with,
+            in_force=in_force,
+            control=control.fileno(),
+            listeners=pairs,
+        )
+        yield _Child("signalling", "edgesbc.processes.signalling", arguments)
+        if policy.observe.http is not None:
+            arguments = attrs.evolve(common, http=str(policy.observe.http))
+            yield _Child("observe", "edgesbc.processes.observing", arguments)
+
+    @property
+    def _signalling(self) -> _Child:
+        return next(child for child in self._children if child.name == "signalling")
+
+    # --- processes ---------------------------------------------------------------------------------------
+
+    async def _keep(self, child: _Child, nursery: trio.Nursery) -> None:
+        """Run a process, again and again, until the edge ends."""
+        pause = 0.0
+        while True:
+            began = time.monotonic()
+            code = await self._run_once(child, nursery)
+            if self._ending.is_set():
+                return
+            if child.name == "signalling" and (self._terminating or code == 0):
+                self._end(max(code, 0) or int(code < 0))
+                return
+            if not child.was_ready:
+                self._log.error("a process cannot start", process=child.name, code=code)
+                self._end(code if code > 0 else 1)
+                return
+            if time.monotonic() - began > limits.RESTART_SECONDS_MOST:
+                pause = 0.0
+            pause = min(max(2 * pause, limits.RESTART_SECONDS_LEAST), limits.RESTART_SECONDS_MOST)
+            child.restarts += 1
+            self._log.error("a process has ended and is started again", process=child.name, code=code, pause=pause)
+            with trio.move_on_after(pause):
+                await self._ending.wait()
+                return
+
+    async def _run_once(self, child: _Child, nursery: trio.Nursery) -> int:
+        """Start a process and wait for its end. Returns the exit code, or minus the number of a signal."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            with theirs:
+                try:
+                    arguments = attrs.evolve(child.arguments, link=theirs.fileno())
+                    process = child.process = start_process(child.module, arguments)
+                except OSError as error:
+                    self._log.error("a process cannot be started", process=child.name, error=str(error))
+                    return 1
+            link = child.link = JsonLink(ours, lambda told: self._learn(child, told))
+            self._enter(child, "starting")
+            nursery.start_soon(self._containment.keep_running, "process link", link.run)
+            try:
+                return await process.wait()
+            finally:
+                child.process = child.link = None
+                self._enter(child, "waiting")
+
+    def _learn(self, child: _Child, told: dict[str, Any]) -> None:
+        if "relays" in told:
+            self._learn_relays(told["relays"])
+        if told.get("ready"):
+            child.was_ready = True
+            self._http_port = told.get("http_port", self._http_port)
+            self._enter(child, "running")
+            self._log.info("a process runs", process=child.name, pid=0 if child.process is None else child.process.pid)
+            if child.name == "signalling" and self._reload_asked:
+                self._reload()
+
+    def _learn_relays(self, pids: list[int]) -> None:
+        """Relay n of media control has the n-th of these process numbers."""
+        before, self._relays = self._relays, []
+        for number, pid in enumerate(pids):
+            row = before[number] if number < len(before) else None
+            if row is None or row["pid"] != pid:
+                restarts = 0 if row is None else row["restarts"] + 1
+                row = {
+                    "name": f"relay {number + 1}", "pid": pid, "state": "running", "began": time.monotonic(),
+                    "restarts": restarts,
+                }  # fmt: skip
+            self._relays.append(row)
+        self._tell()
+
+    def _enter(self, child: _Child, state: str) -> None:
+        child.enter(state)
+        if child.name == "media" and state == "waiting":
+            for row in self._relays:  # they end with it
+                row.update(pid=0, state="waiting", began=time.monotonic())
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the processes of each other."""
+        for other in self._children:
+            if other.link is not None:
+                other.link.tell(processes=self._rows(), http_port=self._http_port)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _rows(self) -> list[dict[str, Any]]:
+        own = {"name": "supervisor", "pid": os.getpid(), "state": "running", "began": self._began, "restarts": 0}
+        return [own, *(child.row for child in self._children), *self._relays]
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def _end(self, code: int) -> None:
+        if not self._ending.is_set():
+            self._code = code
+            self._ending.set()
+
+    async def _end_all(self) -> None:
+        """End every process: SIGTERM, and SIGKILL where that does not help."""
+        for number, seconds in ((signal.SIGTERM, limits.PROCESS_END_SECONDS), (signal.SIGKILL, None)):
+            for child in self._children:
+                if child.process is not None:
+                    child.process.signal(number)
+            with trio.CancelScope(deadline=trio.current_time() + (seconds or 1e9)):
+                while any(child.process is not None for child in self._children):
+                    await self._changed.wait()
+
+    # --- signals -----------------------------------------------------------------------------------------
+
+    async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            task_status.started()
+            async for number in received:
+                if number == signal.SIGHUP:
+                    self._reload()
+                else:
+                    self._terminate()
+
+    def _reload(self) -> None:
+        """Have signalling read the policy file, at the latest when it runs again."""
+        process = self._signalling.process
+        self._reload_asked = self._signalling.state != "running" or process is None
+        if process is not None and not self._reload_asked:
+            process.signal(signal.SIGHUP)
+
+    def _terminate(self) -> None:
+        """Have signalling drain; the second time, end at once, as it does then."""
+        process = self._signalling.process
+        if process is None:
+            self._end(int(self._terminating))
+        else:
+            process.signal(signal.SIGTERM)
+        self._terminating = True
+
+    # --- the control socket ------------------------------------------------------------------------------
+
+    async def _answer(self, control: socket.socket, nursery: trio.Nursery) -> None:
+        """Answer on the control socket whenever signalling does not. What came before waits in its backlog."""
+        while True:
+            while self._signalling.state == "running":
+                await self._changed.wait()
+            with trio.CancelScope() as answering:
+                cancel = partial(self._cancel_when_running, answering)
+                nursery.start_soon(self._containment.keep_running, "control", cancel)
+                await serve_control_on(control, _Commands(self._status, self._drain), self._containment, nursery)
+
+    async def _cancel_when_running(self, answering: trio.CancelScope) -> None:
+        while self._signalling.state != "running":
+            await self._changed.wait()
+        answering.cancel()
+
+    def _drain(self) -> dict[str, Any]:
+        self._terminate()
+        return {"calls": 0, "grace": 0.0}
+
+    def _status(self) -> EdgeStatus:
+        policy = self._policy
+        return {
+            "name": policy.edge.name,
+            "version": VERSION,
+            "policy_file": policy.file,
+            "policy_version": 0,
+            "change": None,
+            "listeners": [],
+            "http_port": self._http_port,
+            "calls": 0,
+            "adopted_calls": 0,
+            "draining": self._terminating,
+            "not_ready": {"signalling": "is being started"},
+            "processes": statuses(self._rows()),
+        }
+
+
+class _Commands(Mapping[str, Command]):
+    """``status``, ``metrics`` and ``drain``; every other command is refused for now."""
+
+    def __init__(self, status: Callable[[], EdgeStatus], drain: Callable[[], dict[str, Any]]) -> None:
+        self._table: dict[str, Command] = {
+            "status": lambda request: status(),
+            "metrics": lambda request: [],
+            "drain": lambda request: drain(),
+        }
+
+    def __getitem__(self, name: str) -> Command:
+        return self._table.get(name, _refuse)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+def _refuse(request: ControlRequest) -> Any:
+    raise CommandRefused(_AWAY)
