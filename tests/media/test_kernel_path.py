@@ -317,6 +317,23 @@ def test_two_address_families_are_bridged_by_the_relay(call: KernelCall) -> None
     assert call.paths() == (False, False)
 
 
+def test_a_fax_is_relayed_by_the_kernel_whatever_its_packets_begin_with(call: KernelCall) -> None:
+    """UDPTL begins with a sequence number (ITU-T T.38 section 9.1)."""
+    for command in (offer("c", "a", fax(*call.at[0])), answer("c", "a", "b", fax(*call.at[1]))):
+        call.carry_out(command)
+    call.learn()
+    for number in (0x0001, 0x80C8, 0xFFFF):
+        packet = number.to_bytes(2) + bytes(30)
+        before = call.kernel.packets
+        call.peers[0].sendto(packet, call.ports[0])
+        assert call.peers[1].recv(2048) == packet
+        assert call.kernel.packets == before + 1
+
+
+def fax(host: str, port: int) -> str:
+    return sdp(host).split("m=")[0] + f"m=image {port} udptl t38\r\na=T38FaxVersion:0\r\n"
+
+
 def test_what_comes_by_a_device_without_the_program_is_relayed_by_user_space(
     hosts: Hosts, start: Callable[..., KernelCall]
 ) -> None:
