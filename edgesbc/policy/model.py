@@ -259,12 +259,21 @@ class RegistrationSettings:
     gone_status: int = attrs.field(default=480, validator=one_of(430, 480))
     """The status for a request of the private side to a registered flow that is gone: 430 says that the flow failed
     (RFC 5626 section 5.3.1), 480 that the phone is not available."""
+    ring_limit: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(between(1, limits.RING_SECONDS, "seconds"))
+    )
+    """Seconds that a call to a registered phone may ring. None: an hour."""
+    call_limit: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(between(1, limits.CALL_SECONDS, "seconds"))
+    )
+    """Seconds that a call to a registered phone may last. None: as long as any call."""
 
     @property
     def rules(self) -> RegistrationRules:
         """The same for the signalling core."""
         keep_alive = KeepAliveSettings(self.keep_alive, self.keep_alive_interval)
-        return RegistrationRules(self.reconnect_wait, keep_alive, self.gone_status, self.contact)
+        limit = self.ring_limit, self.call_limit
+        return RegistrationRules(self.reconnect_wait, keep_alive, self.gone_status, self.contact, *limit)
 
 
 @attrs.frozen

@@ -130,8 +130,8 @@ class Branch:
 
     @property
     def waiting(self) -> bool:
-        """Whether the request waits for its connection."""
-        return self._data is not None
+        """Whether the request waits for its connection, or for a description."""
+        return self._data is not None or not self.id
 
     def on_connected(self, now: float) -> None:
         data, self._data = self._data, None
@@ -239,11 +239,11 @@ class Branch:
         self._context = None
         if self.due is not None:
             self._parts.deadlines.schedule(self, None)
+        if self.waiting and self.hop.lease is not None:
+            self.hop.lease.withdraw()
         if self._data is not None:
             self._data = None
             self._parts.sender.stop_waiting(self.hop.flow, self)
-            if self.hop.lease is not None:
-                self.hop.lease.withdraw()
         self.release()
         if self._client is not None:
             self._client.wanted = False

@@ -421,7 +421,7 @@ class Edge:
         if registrations is not None:
             self._device_flows.wait = registrations.reconnect_wait
             self.parts.keep_alives.settings = registrations.keep_alive
-            self.parts.router.gone_status = registrations.gone_status
+            self.parts.router.registrations = registrations
             self.parts.registrations.contact = registrations.contact
         if headers is not None:
             self._live.headers = headers

@@ -125,6 +125,29 @@ class OfferAnswer:
             self._media.offer(call, sdp, *tags, sender, self._standing, zone, self._family, reply, now)
         return True
 
+    def awaits_hop(self) -> bool:
+        """Whether the request has an offer that depends on the hop: some may have addresses of the one family, and some
+        of the other."""
+        return not self._family and self.should_anchor(self._server.request)
+
+    def offer_to(self, family: str, callback: MediaCallback, now: float) -> bool:
+        """Give the request's offer to the media plane, for a hop with an address of ``family``; False, without a
+        callback, where that has it, or the request has none."""
+        request, call, offer = self._server.request, self._call, self._offer
+        sdp = sdp_of(request)
+        if family == self._family or call is None or sdp is None or not self.should_anchor(request):
+            return False
+        self._family = family
+        if offer is None:
+            return self.send(callback, now)
+        if call.open_offer is not offer:
+            return False
+        self.waiting = True
+        sender, zone = self._server.source, self._server.source.listener.zone.other
+        tags, reply = (request.from_tag, request.to_tag), self._replied(callback)
+        self._media.offer(call, sdp, *tags, sender, self._standing, zone, family, reply, now)
+        return True
+
     def answer(self, response: Response, sender: Flow, callback: AnswerCallback, now: float) -> None:
         """Give a response's SDP to the media plane; ``callback`` gets the response and the description for it."""
         request, call, sdp = self._server.request, self._call, sdp_of(response)

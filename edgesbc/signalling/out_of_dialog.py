@@ -23,6 +23,7 @@ from edgesbc.signalling.incoming import Incoming
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.named_peers import NamedPeers
 from edgesbc.signalling.peers import DialogPeers
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.signalling.response_context import ResponseContext
 from edgesbc.signalling.screener import Screener
 from edgesbc.signalling.targets import DispatchedTargets, SingleTarget, TargetSet
@@ -47,7 +48,7 @@ class RequestRouter:
         "_named",
         "_screener",
         "_tokens",
-        "gone_status",
+        "registrations",
         "table",
     )
 
@@ -63,8 +64,7 @@ class RequestRouter:
         named: NamedPeers,
     ) -> None:
         self.table = table
-        self.gone_status = 480
-        """The status for a request of the private side to a registered flow that is gone."""
+        self.registrations = RegistrationRules()
         self._named = named
         self._clock = clock
         self._tokens = tokens
@@ -80,8 +80,10 @@ class RequestRouter:
         if registered is not None:
             hop = self._tokens.next_hop(registered, request, now)
             if hop is None:
-                screener.refuse(incoming, Reason.FLOW_GONE, now, self.gone_status)
+                screener.refuse(incoming, Reason.FLOW_GONE, now, self.registrations.gone_status)
                 return None
+            hop.ring_limit = self.registrations.ring_limit
+            hop.call_limit = self.registrations.call_limit
             return SingleTarget(hop)
         named = self._named.target_of(request, flow)
         if named is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgesbc.base import limits
+from edgesbc.base.address import family_of
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.leases import Lease
 from edgesbc.screen.standing import Standing
@@ -36,7 +37,7 @@ class RequestBranches:
     """
 
     __slots__ = (
-        "_evidence", "_mark", "_on_hop", "_parts", "_peers", "_request", "_server", "_standing",
+        "_chosen", "_evidence", "_mark", "_on_hop", "_parts", "_peers", "_request", "_server", "_standing",
         "_targets", "pending", "sdp", "tried",
     )  # fmt: skip
 
@@ -61,6 +62,7 @@ class RequestBranches:
         self._mark = mark
         self._evidence = evidence
         self.sdp: bytes | None = None
+        self._chosen: list[Branch] = []  # those that were not sent yet
         self.pending: list[Branch] = []
         self.tried = 0
 
@@ -76,19 +78,32 @@ class RequestBranches:
         limit = limits.FORK_BRANCHES - self.tried
         return limit if self._request.get("Max-Breadth") is None else min(limit, topology.breadth(self._request))
 
-    def send_next(self, listener: BranchListener, now: float) -> bool:
-        """Send to the next target group (RFC 3261 section 16.6), one hop or several at once; False if there is none."""
+    def choose_next(self, listener: BranchListener, now: float) -> bool:
+        """Choose the next target group (RFC 3261 section 16.6), one hop or several at once; False if there is none."""
         limit = self._limit()
         hops = self._targets.next_group(now, limit) if limit else ()
         if not hops:
             return False
         self.tried += len(hops)
         # All branches are made before the first is sent, so that their leases are released whatever happens then.
-        branches = [self._new_branch(hop, listener) for hop in hops]
-        self.pending += branches
-        for branch in branches:
-            self._send(branch, len(branches), now)
+        self._chosen = [self._new_branch(hop, listener) for hop in hops]
+        self.pending += self._chosen
+        if self._on_hop is not None:
+            for hop in hops:
+                self._on_hop(hop, now)
         return True
+
+    @property
+    def family(self) -> str:
+        """The address family of the hops that were chosen: that of the first, if they have both."""
+        return family_of(self._chosen[0].hop.flow.peer[0])
+
+    def send_chosen(self, now: float) -> None:
+        """Send to the hops that were chosen."""
+        branches, self._chosen = self._chosen, []
+        for branch in branches:
+            if branch in self.pending:
+                self._send(branch, len(branches), now)
 
     def _new_branch(self, hop: NextHop, listener: BranchListener) -> Branch:
         has_account = self._standing >= Standing.REGISTERED
@@ -99,8 +114,6 @@ class RequestBranches:
         request, hop = self._request, branch.hop
         listener = hop.flow.listener
         branch.id = self._parts.branches.sender.new_branch() + self._mark
-        if self._on_hop is not None:
-            self._on_hop(hop, now)
         fields = self._peers.request_fields(hop.flow, now)
         if count > 1 or request.get("Max-Breadth") is not None:
             fields = [*fields, ("Max-Breadth", str(topology.breadth(request) // count))]
@@ -123,6 +136,8 @@ class RequestBranches:
         if other_hop is None:
             return
         self.tried += 1
+        if self._on_hop is not None:
+            self._on_hop(other_hop, now)
         other = self._new_branch(other_hop, listener)
         other.race = branch.race = branch.race or branch.id
         forked = sum(pending.race != branch.race for pending in self.pending) + 1
@@ -161,6 +176,7 @@ class RequestBranches:
 
     def abandon_all(self, now: float) -> None:
         """From now on, no answer is wanted."""
+        self._chosen = []
         branches, self.pending = self.pending, []
         for branch in branches:
             branch.abandon(now)

@@ -111,6 +111,8 @@ class ResponseContext:
         elif error is not None:
             reason = Reason.NO_MEDIA if error.status == Reason.NO_MEDIA.status else Reason.BODY
             self._refuse(reason, now, error.status, error.reason, extra=warning(error, self.server))
+        elif self._sdp.awaits_hop():
+            self._try_next(now)
         elif not self._sdp.send(self._on_anchored, now):
             self._branches.sdp = self._sdp.sdp_outside_session()
             self._try_next(now)
@@ -127,8 +129,19 @@ class ResponseContext:
     def _try_next(self, now: float) -> None:
         if self._branches.breadth_used_up:
             self._refuse(Reason.LOOP, now, 440, "Max-Breadth is used up")
-        elif not self._branches.send_next(self, now):
+        elif not self._branches.choose_next(self, now):
             self._answer_best(Reason.NO_DESTINATION, now)
+        elif not self._sdp.offer_to(self._branches.family, self._on_anchored_for_hop, now):
+            self._branches.send_chosen(now)
+
+    def _on_anchored_for_hop(self, sdp: bytes | MediaError, now: float) -> None:
+        """The hop that was chosen has another address family than the one before, or than others of its set."""
+        if not self.server.answered and self._branches.pending:
+            if isinstance(sdp, MediaError):
+                self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, extra=warning(sdp, self.server))
+            else:
+                self._branches.sdp = sdp
+                self._branches.send_chosen(now)
 
     def on_slow_connection(self, branch: Branch, now: float) -> None:
         self._branches.race(branch, self, now)

@@ -118,7 +118,10 @@ class NamedTarget(SingleTarget):
     def next_group(self, now: float, limit: int) -> Sequence[NextHop]:
         hops = super().next_group(now, limit)
         for hop in hops:
-            hop.lease = self._dispatcher.acquire_at(hop.flow.peer, hop.flow.listener.transport, now, self._selection)
+            lease = self._dispatcher.acquire_at(hop.flow.peer, hop.flow.listener.transport, now, self._selection)
+            if lease is not None:
+                settings = self._dispatcher.settings(lease.member.set_name)
+                hop.lease, hop.ring_limit, hop.call_limit = lease, settings.ring_limit, settings.call_limit
         return hops
 
 

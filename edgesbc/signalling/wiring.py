@@ -147,7 +147,7 @@ class CoreParts:
         named = NamedPeers(tokens, calls, live, dispatcher, is_inside)
         self.open_connections = OpenConnections(live, effects, flows, self.core_sources, calls.of_connections)
         self.router = RequestRouter(routing, self.clock, tokens, dispatcher, flows, effects, screener, named)
-        self.router.gone_status = registrations.gone_status
+        self.router.registrations = registrations
         self.admission = OutOfDialogAdmission(self.router, self.loops, screener, calls, transactions, live)
         branches = BranchParts(sender, byes, deadlines)
         context = ContextParts(effects, deadlines, dispatcher, live, media, self.responder, tokens, branches, named)

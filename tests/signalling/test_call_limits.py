@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, EdgeHarness, invite, respond
+from support.devices import Device, from_pbx
+from support.signalling import ANSWER, CALLER, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow
+from edgesbc.dispatch.settings import HealthSettings, MemberSettings, SetSettings
 from edgesbc.routing.table import Route, RoutingTable
+from edgesbc.signalling.registration_rules import RegistrationRules
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -132,6 +135,45 @@ def test_the_shorter_limit_of_route_and_set_ends_the_call(
     }  # fmt: skip
     assert harness.edge.calls == 0
     assert harness.decisions[-1].reason.code == "duration"
+
+
+def test_calls_to_a_registered_phone_have_limits_of_their_own() -> None:
+    harness = EdgeHarness(trunks={})
+    rules = RegistrationRules(ring_limit=20, call_limit=100)
+    harness.edge.adopt(RoutingTable((), ["pbx"]), harness.edge.pipeline, registrations=rules)
+    phone = Device(harness, listener=PUBLIC, host="203.0.113.10")
+    ((to, forwarded),) = harness.receive(PBX, from_pbx("INVITE", phone.path))
+    assert to == phone.flow
+    harness.receive(phone.flow, respond(forwarded, 180))
+    assert {m.status for to, m in harness.wait(19) if isinstance(m, Response)} <= {180}
+    assert {m.status for to, m in harness.wait(2) if to == PBX and isinstance(m, Response)} == {408}
+    harness.wait(40)
+
+    ((_, forwarded),) = harness.receive(PBX, from_pbx("INVITE", phone.path, branch="z9hG4bKtwo"))
+    harness.receive(phone.flow, respond(forwarded, 200))
+    harness.wait(99)
+    assert harness.edge.calls == 1
+    assert "BYE" in {m.method for _, m in harness.wait(2) if isinstance(m, Request)}
+    assert harness.edge.calls == 0
+
+
+def test_a_call_to_a_server_that_a_token_names_has_the_limits_of_its_set() -> None:
+    harness = harness_with((30, None), (None, None))
+    routes = [Route("out", "carrier", "core"), Route("in", "pbx")]
+    harness.edge.adopt(RoutingTable(routes, ["pbx", "carrier"]), harness.edge.pipeline)
+    carrier = (MemberSettings("sip:198.51.100.7:5060"),)
+    sets = [
+        harness.dispatcher.settings("pbx"),
+        SetSettings("carrier", members=carrier, health=HealthSettings(interval=0)),
+    ]
+    harness.dispatcher.reload(sets, harness.now)
+    by_pbx = invite().replace(b"alice@192.168.1.5:5062", b"pbx@10.0.0.11").replace(b"198.51.100.7", b"10.0.0.11")
+    ((to, outward),) = harness.receive(PBX, by_pbx)
+    assert to == CALLER
+    named = (outward.get("Contact") or "").strip("<>")
+    ((to, forwarded),) = harness.receive(CALLER, invite(uri=named, branch="z9hG4bKn", from_tag="n"))
+    assert to == PBX
+    assert rings_for(harness, forwarded, 7.0) == 30
 
 
 def test_a_call_with_early_media_keeps_its_media_session_while_it_rings() -> None:

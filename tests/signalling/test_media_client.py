@@ -202,19 +202,76 @@ def test_an_update_without_a_description_refreshes_the_session() -> None:
 
 
 def test_an_offer_says_which_family_its_request_goes_to() -> None:
-    """To the members of a set, if all have the same."""
+    """To the members of a set, or to the member that is chosen where they have both."""
     for members, family in (
         (["sip:10.0.0.11:5060", "sip:10.0.0.12:5060"], "IP4"),
-        (["sip:[2001:db8:a::11]:5060;transport=tcp"], "IP6"),
-        (["sip:[2001:db8:a::11]:5060;transport=tcp", "sip:10.0.0.11:5060"], ""),
+        ([SIX], "IP6"),
+        ([SIX, "sip:10.0.0.11:5060"], "IP6"),
+        (["sip:10.0.0.11:5060", SIX], "IP4"),
     ):
-        harness = EdgeHarness(anchor=True)
-        settings = SetSettings("pbx", members=tuple(map(MemberSettings, members)), health=HealthSettings(interval=0))
-        harness.dispatcher.reload([settings], harness.now)
+        harness = of_both_families(*members)
         harness.receive(CALLER, invite(body=OFFER))
         offer = harness.media[0].command
         assert isinstance(offer, Offer)
         assert offer.answerer_family == family
+
+
+SIX = "sip:[2001:db8:a::11]:5060;transport=tcp"
+
+
+def of_both_families(*members: str, fallback: str = "") -> EdgeHarness:
+    """An edge with a set of these members, the first of which is used first."""
+    harness = EdgeHarness(anchor=True)
+    health, settings = HealthSettings(interval=0), []
+    for name, uris in (("pbx", members), ("backup", (fallback,) if fallback else ())):
+        those = tuple(MemberSettings(uri, priority=number) for number, uri in enumerate(uris))
+        to = "backup" if fallback and name == "pbx" else None
+        settings += [SetSettings(name, members=those, health=health, fallback=to)] if those else []
+    harness.dispatcher.reload(settings, harness.now)
+    return harness
+
+
+@pytest.mark.parametrize("fallback", [False, True], ids=["one set", "the set that is used next"])
+@pytest.mark.parametrize("first", ["IP4", "IP6"])
+def test_the_next_member_has_a_description_of_its_own_family(first: str, fallback: bool) -> None:
+    members = ["sip:10.0.0.11:5060", SIX] if first == "IP4" else [SIX, "sip:10.0.0.11:5060"]
+    harness = of_both_families(members[0], fallback=members[1]) if fallback else of_both_families(*members)
+    harness.receive(CALLER, invite(body=OFFER))
+    offers = [harness.media_command]
+    ((member, inward),) = harness.reply(b"v=0\r\nfirst\r\n")
+    assert inward.body == b"v=0\r\nfirst\r\n"
+    harness.receive(member, respond(inward, 503))
+    assert harness.edge.audit_leases().differences == []
+    offers.append(harness.media_command)
+    ((other, inward),) = harness.reply(b"v=0\r\nsecond\r\n")
+    assert inward.body == b"v=0\r\nsecond\r\n"
+    other_family = "IP6" if first == "IP4" else "IP4"
+    assert [offer.answerer_family for offer in offers if isinstance(offer, Offer)] == [first, other_family]
+    assert harness.receive(other, respond(inward, 200, body=ANSWER)) == []
+    ((to, ok),) = harness.reply(b"v=0\r\nanswer\r\n")
+    assert (to, ok.body) == (CALLER, b"v=0\r\nanswer\r\n")
+    assert harness.edge.audit_leases() == (1, 1, 0, [])
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["for the first member", "for the next one"])
+@pytest.mark.parametrize("end", ["cancelled", "refused", "no reply"])
+def test_a_call_that_ends_before_its_member_has_a_description(end: str, again: bool) -> None:
+    harness = of_both_families("sip:10.0.0.11:5060", SIX)
+    harness.receive(CALLER, invite(body=OFFER))
+    if again:
+        ((member, inward),) = harness.reply(b"v=0\r\n")
+        harness.receive(member, respond(inward, 503))
+    assert harness.dispatcher.leases == 1
+    if end == "cancelled":
+        sent = harness.receive(CALLER, invite("CANCEL"))
+    else:
+        sent = harness.reply(None) if end == "refused" else harness.wait(limits.MEDIA_REPLY_SECONDS + 1)
+    statuses = [message.status for to, message in sent if isinstance(message, Response) and message.status > 100]
+    assert list(dict.fromkeys(statuses)) == {"cancelled": [200, 487], "refused": [488], "no reply": [500]}[end]
+    assert harness.edge.calls == harness.dispatcher.leases == 0
+    if end == "cancelled":
+        assert harness.reply(b"v=0\r\n") == []
+    assert harness.edge.audit_leases() == (0, 0, 0, [])
 
 
 def test_an_offer_in_a_response_goes_to_the_family_of_the_caller() -> None:

@@ -195,7 +195,11 @@ class Checks:
                 if request.call_id != call.call_id or legs is None or legs[0].flow.listener.zone is not zone:
                     continue
                 of_request = request.from_tag, request.cseq, False
-                if offer is not None and (offer.offerer, offer.cseq, offer.in_response) == of_request:
+                if offer is not None and offer.answerer in (request.to_tag, ""):
+                    is_open = (offer.offerer, offer.cseq, offer.in_response) == of_request
+                else:
+                    is_open = False
+                if is_open:
                     raise Finding(f"{request!r} was refused, and its offer blocks others")
                 if offer is None and pending is not None and pending.offerer == request.from_tag:
                     raise Finding(f"{request!r} was refused, and its offer is pending at the media plane")
