@@ -217,6 +217,7 @@ class Call:
         "early",
         "forks",
         "has_subscription",
+        "hung_up",
         "holder",
         "invite",
         "late_offers",
@@ -251,6 +252,7 @@ class Call:
         self.limited = ""  # the tag of the public side while the media plane limits what is sent to it
         self.acknowledged = ""  # the tag of the public side once it has shown that it receives at its address
         self.has_subscription = False  # whether a REFER or SUBSCRIBE was sent within it
+        self.hung_up: tuple[str, ...] = ()  # the tags of callees whose dialog has a BYE, which may have no answer yet
         self.open_offer: OpenOffer | None = None  # the one without a final answer
         self.late_offers: list[
             OpenOffer
@@ -342,6 +344,10 @@ class Call:
         """Whether these are the tags of its caller and of a callee that has answered, one way or the other."""
         caller = self.caller.tag
         return (caller == from_tag and self.has_fork(to_tag)) or (caller == to_tag and self.has_fork(from_tag))
+
+    def is_hung_up(self, from_tag: str, to_tag: str) -> bool:
+        """Whether the dialog with these tags has ended, or is about to by a BYE."""
+        return self.state is CallState.ENDED or from_tag in self.hung_up or to_tag in self.hung_up
 
     def survives_bye(self, tags: tuple[str, str]) -> bool:
         """Whether the call goes on, with another fork, when the dialog with these two tags is hung up."""

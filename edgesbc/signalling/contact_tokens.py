@@ -10,6 +10,7 @@ each other's dialogs, so that a token given to one is good for all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.base.prefixes import source_key
@@ -26,6 +27,8 @@ from edgesbc.sip.message import Fields, Message, Request
 from edgesbc.sip.uri import Param, Uri
 
 __all__ = ["ContactTokens"]
+
+_OF_DIALOGS: Final = frozenset({TokenKind.CALL, TokenKind.EVENT, TokenKind.REFERRED})
 
 
 class ContactTokens:
@@ -241,4 +244,8 @@ class ContactTokens:
     def next_hop(self, target: RemoteTarget, request: Request, now: float) -> NextHop | None:
         """The next hop of a request to a target; None where its connection, or its listener, is gone."""
         flow = self.flow_to(target, now)
-        return NextHop(flow, target.uri or str(request.uri), target.routes) if flow is not None else None
+        if flow is None:
+            return None
+        hop = NextHop(flow, target.uri or str(request.uri), target.routes)
+        hop.of_dialog = target.kind in _OF_DIALOGS
+        return hop

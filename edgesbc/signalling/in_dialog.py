@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
 from edgesbc.base.reasons import Reason
 from edgesbc.media.commands import MediaError
@@ -66,6 +67,7 @@ class InDialogRequests:
             if request.method == "UPDATE" and not request.body:
                 parts.media.refresh(call, request.from_tag)
             if request.method == "BYE" and call.caller.tag in (request.from_tag, request.to_tag):
+                call.hung_up = (*call.hung_up, _callee_of(call, request))[-limits.FORK_BRANCHES :]
                 on_completed = partial(self._on_bye_completed, call, request)
         elif (adopted := self._adopted.find(request)) is not None:
             if request.method == "BYE":
@@ -224,6 +226,9 @@ class InDialogRequests:
         challenge, after which the BYE is repeated."""
         if status not in (401, 407):
             self._end_call(call, bye, now)
+        else:
+            callee = _callee_of(call, bye)
+            call.hung_up = tuple([tag for tag in call.hung_up if tag != callee])
 
     def _on_adopted_bye_completed(self, call: AdoptedCall, status: int, now: float) -> None:
         """The same for a call of an earlier run."""
@@ -261,6 +266,11 @@ def _is_between(call: Call, request: Request, flow: Flow) -> bool:
     """Whether the request has both tags of the call, and its sender is where that side was last."""
     legs = call.legs_of(request.from_tag, request.to_tag)
     return legs is not None and legs[1] is not None and request.to_tag == legs[1].tag and _same_peer(legs[0], flow)
+
+
+def _callee_of(call: Call, request: Request) -> str:
+    """The tag of the callee in whose dialog a request is."""
+    return request.to_tag if request.from_tag == call.caller.tag else request.from_tag
 
 
 def _same_peer(leg: Leg, flow: Flow) -> bool:

@@ -93,6 +93,11 @@ class OfferAnswer:
 
     # --- offers and answers ------------------------------------------------------------------------------
 
+    def has_lost_dialog(self) -> bool:
+        """Whether the dialog of the request has ended since it came, or a BYE has gone to its receiver."""
+        call, request = self._call, self._server.request
+        return call is not None and request.in_dialog and call.is_hung_up(request.from_tag, request.to_tag)
+
     def conflict(self) -> MediaError | None:
         """Why the offer in the request is to be refused: another one in its dialog has no answer yet."""
         call, request = self._call, self._server.request

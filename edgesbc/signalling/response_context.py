@@ -120,7 +120,9 @@ class ResponseContext:
     def _on_anchored(self, sdp: bytes | MediaError, now: float) -> None:
         if self.server.answered:
             return  # cancelled meanwhile
-        if isinstance(sdp, MediaError):
+        if self._sdp.has_lost_dialog():
+            self._refuse(Reason.NO_DIALOG, now, 487)  # RFC 3261 section 15.1.2
+        elif isinstance(sdp, MediaError):
             self._refuse_media(sdp, now)
         else:
             self._branches.sdp = sdp
@@ -138,7 +140,7 @@ class ResponseContext:
         """The hop that was chosen has another address family than the one before, or than others of its set."""
         if not self.server.answered and self._branches.pending:
             if isinstance(sdp, MediaError):
-                self._refuse(Reason.NO_MEDIA, now, sdp.status, sdp.reason, extra=warning(sdp, self.server))
+                self._refuse_media(sdp, now)
             else:
                 self._branches.sdp = sdp
                 self._branches.send_chosen(now)

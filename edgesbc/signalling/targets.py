@@ -35,10 +35,13 @@ class NextHop:
     ``first`` is the flow by which the request was sent, ``flow`` the one that its peer uses now (``DeviceFlows``).
     ``timeout`` is how many seconds an INVITE may go without any answer; after the statuses in ``failover_on`` the
     next member is tried. ``ring_limit`` and ``call_limit`` are how many seconds a call may ring there, and last, None
-    for no limit of its own.
+    for no limit of its own. ``of_dialog`` is whether it is known by a dialog alone, as the sender of an INVITE is, which
+    may have forged its address.
     """
 
-    __slots__ = ("call_limit", "failover_on", "first", "flow", "lease", "ring_limit", "routes", "timeout", "uri")
+    __slots__ = (
+        "call_limit", "failover_on", "first", "flow", "lease", "of_dialog", "ring_limit", "routes", "timeout", "uri",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class NextHop:
         self.ring_limit = ring_limit
         self.call_limit = call_limit
         self.flow = self.first = flow
+        self.of_dialog = False
         self.uri = uri
         self.routes = routes
         self.lease = lease

@@ -92,6 +92,48 @@ def test_sdp_hidden_in_a_multipart_body_does_not_pass_the_relay_by() -> None:
     assert harness.edge.calls == 0
 
 
+@pytest.mark.parametrize("answered", [False, True], ids=["BYE without an answer", "BYE with an answer"])
+@pytest.mark.parametrize("by_caller", [False, True], ids=["BYE of the callee", "BYE of the caller"])
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_an_offer_that_waits_for_the_media_plane_does_not_follow_a_bye(
+    method: str, by_caller: bool, answered: bool
+) -> None:
+    """The BYE has overtaken it: its receiver knows no dialog any more (RFC 3261 section 15.1.2)."""
+    harness = EdgeHarness(anchor=True)
+    inward = harness.receive(CALLER, invite())[-1][1]
+    ((_, ok),) = harness.receive(PBX, respond(inward, 200))
+    contacts = [(message.get("Contact") or "").strip("<>") for message in (ok, inward)]
+    harness.receive(CALLER, invite("ACK", contacts[0], branch="z9hG4bKack", to_tag="bob"))
+    assert harness.receive(CALLER, invite(method, contacts[0], 2, "z9hG4bKoffer", "bob", OFFER)) == []
+    if by_caller:
+        ((to, bye),) = harness.receive(CALLER, invite("BYE", contacts[0], 3, "z9hG4bKbye", "bob"))
+    else:
+        data = invite("BYE", contacts[1], 3, "z9hG4bKbye", "alice", from_tag="bob")
+        ((to, bye),) = harness.receive(PBX, data.replace(b"198.51.100.7", b"10.0.0.11"))
+    if answered:
+        harness.receive(to, respond(bye, 200, contact=False))
+    sent = harness.reply(b"v=0\r\n")
+    assert [(to, m.status, m.cseq) for to, m in sent if isinstance(m, Response)] == [(CALLER, 487, 2)]
+    assert [m.method for _, m in sent if isinstance(m, Request)] == []
+    if not answered:
+        harness.receive(to, respond(bye, 200, contact=False))
+    harness.wait(40)
+    assert harness.edge.idle
+
+
+def test_after_a_challenge_to_its_bye_a_call_goes_on_until_that_is_repeated() -> None:
+    harness = EdgeHarness(anchor=True)
+    inward = harness.receive(CALLER, invite())[-1][1]
+    ((_, ok),) = harness.receive(PBX, respond(inward, 200))
+    contact = (ok.get("Contact") or "").strip("<>")
+    harness.receive(CALLER, invite("ACK", contact, branch="z9hG4bKack", to_tag="bob"))
+    ((_, bye),) = harness.receive(CALLER, invite("BYE", contact, 2, "z9hG4bKbye", "bob"))
+    harness.receive(PBX, respond(bye, 407, contact=False))
+    assert harness.receive(CALLER, invite("UPDATE", contact, 3, "z9hG4bKoffer", "bob", OFFER)) == []
+    ((to, _),) = harness.reply(b"v=0\r\n")
+    assert to == PBX
+
+
 def test_without_a_reply_of_the_media_plane_the_call_is_refused_and_a_late_reply_ignored() -> None:
     harness = EdgeHarness(anchor=True)
     harness.receive(CALLER, invite(body=OFFER))

@@ -165,6 +165,25 @@ def test_ringing_calls_are_bounded_and_every_end_of_ringing_frees_one(how: str) 
     assert harness.edge.parts.calls.by_holder == {}
 
 
+@pytest.mark.parametrize("method", ["INVITE", "REFER", "MESSAGE"])
+@pytest.mark.parametrize("proven", [False, True], ids=["unproven", "acknowledged"])
+def test_a_request_by_the_contact_of_a_caller_that_may_be_forged_is_sent_once(method: str, proven: bool) -> None:
+    """As an INVITE that replaces the call of that caller: a request outside its dialog, whose timers would repeat it."""
+    harness = EdgeHarness(trunks={}, open=("public",))
+    inward = harness.receive(CALLER, invite())[-1][1]
+    contact = (inward.get("Contact") or "").strip("<>")
+    ((_, ok),) = harness.receive(PBX, respond(inward, 200))
+    if proven:
+        uri = (ok.get("Contact") or "").strip("<>")
+        harness.receive(CALLER, invite("ACK", uri, branch="z9hG4bKack", to_tag="bob"))
+    request = invite(method, contact, branch="z9hG4bKr", from_tag="new", extra="Replaces: c1\r\n")
+    request = request.replace(b"198.51.100.7", b"10.0.0.11").replace(b"Call-ID: c1", b"Call-ID: c2")
+    ((to, sent),) = harness.receive(PBX, request)
+    assert (to, str(sent.uri) if isinstance(sent, Request) else "") == (CALLER, "sip:alice@192.168.1.5:5062")
+    again = [m for to, m in harness.wait(20) if to == CALLER and isinstance(m, Request) and m.method == method]
+    assert bool(again) is proven
+
+
 def test_ringing_calls_of_unproven_sources_are_counted_by_address() -> None:
     harness = EdgeHarness(screen={"admission": AdmissionSettings(open=("public",), ringing=2)})
     for number in range(5):
