@@ -153,9 +153,12 @@ class Dispatcher:
         return self._registry.at(source, transport)
 
     def hosts(self, sets: frozenset[str] | None = None) -> frozenset[str]:
-        """The addresses of the members of these sets, None for all, and of members that have gone from them with calls
-        alive."""
+        """The addresses of the members of these sets, None for all."""
         return self._registry.hosts(sets)
+
+    def leaving(self, sets: frozenset[str] | None = None) -> tuple[Member, ...]:
+        """The members that have gone from these sets, None for all, with calls alive; some may have none by now."""
+        return self._registry.leaving(sets)
 
     def names(self) -> frozenset[ServerUri]:
         """The host names of members, which are to be resolved."""

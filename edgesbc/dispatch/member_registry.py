@@ -55,13 +55,13 @@ class MemberRegistry:
         return self._by_address.get((source.host, source.port, transport))
 
     def hosts(self, sets: frozenset[str] | None) -> frozenset[str]:
-        """The addresses of the members of these sets, None for all, and of removed members that still have calls."""
-        return frozenset(
-            member.target.host
-            for members in (self._members, self._leaving)
-            for member in members.values()
-            if sets is None or member.set_name in sets
-        )
+        """The addresses of the members of these sets, None for all."""
+        members = self._members.values()
+        return frozenset(member.target.host for member in members if sets is None or member.set_name in sets)
+
+    def leaving(self, sets: frozenset[str] | None) -> tuple[Member, ...]:
+        """Removed members of these sets, None for all, that had calls at the last change."""
+        return tuple([member for member in self._leaving.values() if sets is None or member.set_name in sets])
 
     def prepare(self, settings: Iterable[SetSettings]) -> None:
         """Make the new members of these sets ahead of :meth:`replace`, which then takes less time.

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from edgesbc.base.address import Zone
 from edgesbc.policy.model import ListenSettings, Policy
+from edgesbc.routing.domains import HostSet, plain_host
 from edgesbc.signalling.core_sources import is_private
 
 __all__ = ["advice"]
@@ -30,6 +31,29 @@ def advice(policy: Policy) -> Iterator[str]:
             "[domains] names no domain: trunks and registered users may ask private servers for any host;"
             " name those that the servers serve"
         )
+    yield from _routes_of_unlisted_hosts(policy)
+
+
+def _routes_of_unlisted_hosts(policy: Policy) -> Iterator[str]:
+    """Routes of the public side for hosts that ``[domains]`` does not name: what asks for them is refused before."""
+    if not policy.domains.names:
+        return
+    served = {plain_host(name) for name in policy.domains.names}
+    public = {"public"}
+    for listener in policy.listen:
+        if listener.zone is Zone.PUBLIC:
+            public.add(listener.name)
+        served.add(plain_host(listener.bind.host))
+        if listener.advertise is not None:
+            served.add(plain_host(listener.advertise.host))
+    for route in policy.route:
+        for name in route.request_host if route.from_ in public else ():
+            hosts = HostSet([name])
+            if not any(host in hosts for host in served):
+                yield (
+                    f"the route {route.name} is for {name}, which is not in [domains] names: requests of the public"
+                    f" side for it get {policy.domains.answer}; name it there"
+                )
 
 
 def _open_devices(policy: Policy) -> Iterator[str]:

@@ -119,7 +119,9 @@ class Branch:
     def _transmit(self, data: bytes, now: float) -> None:
         parts, hop, request = self._parts, self.hop, self._request
         method = request.method
-        client = self._client = parts.sender.send(self.id, method, hop.flow, data, self, now, request.in_dialog, hop.of_dialog)
+        client = self._client = parts.sender.send(
+            self.id, method, hop.flow, data, self, now, request.in_dialog, hop.of_dialog
+        )
         self._sent_at = now
         if method == "INVITE":
             client.ack = self._refusal_ack

@@ -10,6 +10,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Listener, Source, Transport, Zone
 from edgesbc.base.prefixes import PrefixSet
 from edgesbc.dispatch.dispatcher import Dispatcher
+from edgesbc.dispatch.member import Member
 
 __all__ = ["PRIVATE", "CoreRules", "CoreSources", "is_private"]
 
@@ -48,6 +49,7 @@ class CoreSources:
         "_allowed",
         "_dispatcher",
         "_hosts",
+        "_leaving",
         "_listeners",
         "_members",
         "_own",
@@ -61,6 +63,7 @@ class CoreSources:
         self._listeners = tuple(listener for listener in listeners if listener.zone is Zone.CORE)
         self._dispatcher = dispatcher
         self._members: frozenset[str] = frozenset()
+        self._leaving: tuple[Member, ...] = ()
         self._version = -1
         self._prefixes: dict[int, PrefixSet] = {}
         """By the id of the listener."""
@@ -92,7 +95,7 @@ class CoreSources:
     def admits(self, listener: Listener, host: str) -> bool:
         """Whether a core listener accepts messages from ``host``. It is asked for every datagram; of a member, it costs
         one look-up."""
-        if host in self._current_members():
+        if self._is_member(host):
             return True
         prefixes = self._prefixes.get(listener.id)
         return prefixes is None or host in prefixes
@@ -109,12 +112,13 @@ class CoreSources:
         It is asked for the addresses in session descriptions of public peers. Private addresses in general are not
         inside: phones behind a NAT have them too.
         """
-        return host in self._hosts or host in self._allowed or host in self._current_members()
+        return host in self._hosts or host in self._allowed or self._is_member(host)
 
     @property
     def hosts(self) -> frozenset[str]:
         """The addresses for which :meth:`is_inside` is True, besides those in prefixes."""
-        return self._hosts | self._current_members()
+        self._look_up_members()
+        return self._hosts | self._members | {member.target.host for member in self._leaving if member.load}
 
     @property
     def allowed(self) -> tuple[str, ...]:
@@ -130,8 +134,15 @@ class CoreSources:
             return True
         return any(host == name.host for name in self._dispatcher.names())
 
-    def _current_members(self) -> frozenset[str]:
+    def _is_member(self, host: str) -> bool:
+        """Whether it is the address of a member, or of one that was removed and has calls: these go on."""
+        self._look_up_members()
+        if host in self._members:
+            return True
+        return any(member.load and member.target.host == host for member in self._leaving)
+
+    def _look_up_members(self) -> None:
         if self._version != self._dispatcher.members_version:
             self._version = self._dispatcher.members_version
             self._members = self._dispatcher.hosts(self._rules.sets)
-        return self._members
+            self._leaving = self._dispatcher.leaving(self._rules.sets)

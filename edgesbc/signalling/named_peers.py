@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Zone
@@ -20,9 +21,11 @@ from edgesbc.screen.standing import Standing
 from edgesbc.signalling.call import Call, Leg, learn_target, route_set
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.contact_tokens import ContactTokens
+from edgesbc.signalling.header_rules import FieldFilter
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.targets import NamedTarget, NextHop
 from edgesbc.signalling.tokens import SHORTEST_TOKEN, RemoteTarget, TokenKind
+from edgesbc.sip.grammar import CANONICAL
 from edgesbc.sip.headers import NameAddr, parse_name_addr
 from edgesbc.sip.message import Request, Response
 from edgesbc.sip.uri import Param, Uri
@@ -35,6 +38,8 @@ _OF_A_REQUEST: Final = frozenset({"method"})
 """A parameter that has no place in a Request-URI (RFC 3261 section 19.1.1, table 1): it stays outside the token."""
 _OF_AN_ALTERNATIVE: Final = frozenset({"q", "expires"})
 _OF_A_PLACE: Final = frozenset({"transport", "maddr", "ttl", "lr"})
+_NOT_HONOURED: Final = frozenset({"From", "To", "Call-ID", "CSeq", "body"})
+"""Header fields of a URI that its reader ignores (RFC 3261 section 19.1.5), and a body, which no media plane sees."""
 
 
 class NamedPeers:
@@ -114,8 +119,9 @@ class NamedPeers:
 
         Towards the private side, a token becomes the Contact that it stands for, if the sender may reach that. Towards
         the public side, what is inside becomes a token for the receiver, or an address of the edge if the URI names a
-        user and no dialog there. Between the edge and itself all stays: the peers are both of the public side, and
-        nobody inside has referred one to the other.
+        user and no dialog there. Of the header fields in a URI those cross that would as fields of the message. Between
+        the edge and itself all stays: the peers are both of the public side, and nobody inside has referred one to the
+        other.
         """
         if self._tokens.is_edge(receiver):
             return request
@@ -135,10 +141,40 @@ class NamedPeers:
             uri = address.uri
         except WireError:
             return "" if outward else value
-        other = self._outward(uri, leg, sender, receiver, call, now) if outward else self._inward(uri, sender, now)
-        if other is None:
+        cleaned = self._cleaned(uri, sender, receiver, now)
+        kept = uri if cleaned is None else cleaned
+        other = self._outward(kept, leg, sender, receiver, call, now) if outward else self._inward(kept, sender, now)
+        if other is None and cleaned is None:
             return value
-        return str(NameAddr(address.display, str(other), address.params))
+        return str(NameAddr(address.display, str(other or kept), address.params))
+
+    def _cleaned(self, uri: Uri, sender: Flow, receiver: Flow, now: float) -> Uri | None:
+        """``uri`` without header fields that do not cross to ``receiver``, and outward without what names a host of the
+        inside beside the host of the URI; None if that is all of it. Its reader puts the fields into a request of its
+        own, where they would come past the edge."""
+        outward = receiver.listener.zone is Zone.PUBLIC
+        params, headers = uri.params, uri.headers
+        if outward and any(name == "maddr" and self._is_inside(host or "") for name, host in params):
+            params = tuple([pair for pair in params if pair[0] != "maddr"])
+        if headers:
+            crossing = self._live.crossing(self._live.standings.of(sender, now), receiver, now)
+            kept = [pair for pair in headers.split("&") if self._crosses(*_header_field(pair), crossing, outward)]
+            headers = "&".join(kept)
+        if headers == uri.headers and params is uri.params:
+            return None
+        return Uri(uri.scheme, uri.user, uri.host, uri.port, params, headers, uri.opaque)
+
+    def _crosses(self, name: str, value: str, crossing: FieldFilter, outward: bool) -> bool:
+        """Whether a header field in a URI crosses."""
+        if name in _NOT_HONOURED or not crossing.crossing([(name, value)]):
+            return False
+        if not outward:
+            return True
+        try:
+            host = parse_name_addr(value).uri.host
+        except WireError:
+            return True  # it names no host, as Replaces
+        return not self._is_inside(host)
 
     def _inward(self, uri: Uri, sender: Flow, now: float) -> Uri | None:
         """The Contact that a URI of the public side stands for; None to leave it."""
@@ -198,6 +234,7 @@ class NamedPeers:
         if len(user) >= SHORTEST_TOKEN and self._tokens.is_at_edge(uri) and self._tokens.open(user, sender) is None:
             return None
         if not outward:
+            uri = self._cleaned(uri, sender, receiver, now) or uri
             target = self._inward(uri, sender, now)
             left = target is None and len(user) >= SHORTEST_TOKEN and self._tokens.is_at_edge(uri)
             return None if left else target or uri
@@ -206,6 +243,13 @@ class NamedPeers:
         params = [pair for pair in uri.params if pair[0] != "maddr"]
         plain = Uri(uri.scheme, uri.user, uri.host, uri.port, params)
         return self._outward(plain, leg, sender, receiver, call, now) or plain
+
+
+def _header_field(pair: str) -> tuple[str, str]:
+    """A header field of a URI, unescaped, by its usual name."""
+    name, _, value = pair.partition("=")
+    name = unquote(name)
+    return CANONICAL.get(name) or CANONICAL.get(name.lower()) or name, unquote(value)
 
 
 def _kept(uri: Uri) -> list[Param]:

@@ -78,10 +78,13 @@ class RequestSender:
         """Send ``data``; ``user`` gets the outcome within ``timeout`` seconds.
 
         To a public source that has not acknowledged its call, a request inside a dialog is sent once and not
-        retransmitted: its INVITE may have been forged, and a BYE would go to a third party eleven times. The same holds
-        for any request to a source that is known by a dialog alone (``of_dialog``), as an INVITE that replaces its call.
+        retransmitted: its INVITE may have been forged, and a BYE would go to a third party eleven times. The same
+        holds for any request to a source that is known by a dialog alone (``of_dialog``), as an INVITE that replaces
+        its call.
         """
-        repeat = not (in_dialog or of_dialog) or flow.listener.zone is Zone.CORE or not self._live.is_unproven(flow, now)
+        repeat = (
+            not (in_dialog or of_dialog) or flow.listener.zone is Zone.CORE or not self._live.is_unproven(flow, now)
+        )
         if flow.serial:
             self._flows.give(flow, len(data))
         client = self._transactions.open_client(branch, method, flow, data, user, now, repeat, timeout)

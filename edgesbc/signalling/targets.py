@@ -35,8 +35,8 @@ class NextHop:
     ``first`` is the flow by which the request was sent, ``flow`` the one that its peer uses now (``DeviceFlows``).
     ``timeout`` is how many seconds an INVITE may go without any answer; after the statuses in ``failover_on`` the
     next member is tried. ``ring_limit`` and ``call_limit`` are how many seconds a call may ring there, and last, None
-    for no limit of its own. ``of_dialog`` is whether it is known by a dialog alone, as the sender of an INVITE is, which
-    may have forged its address.
+    for no limit of its own. ``of_dialog`` is whether it is known by a dialog alone, as the sender of an INVITE is,
+    which may have forged its address.
     """
 
     __slots__ = (

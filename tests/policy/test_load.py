@@ -516,6 +516,24 @@ def test_advice_where_listeners_have_a_family_that_media_has_not() -> None:
     assert advised(f'{one}[media]\nengine = "none"\n') == []
 
 
+def test_advice_about_routes_for_hosts_that_are_not_served() -> None:
+    def advised(
+        hosts: str, listener: str = "public", domains: str = '[domains]\nnames = ["example.com"]\n'
+    ) -> list[str]:
+        route = f'[[route]]\nname = "in"\nfrom = "{listener}"\nto = "pbx"\nrequest_host = [{hosts}]\n'
+        return [line for line in advice(parse_policy(SMALL + route + domains, "p.toml")) if "the route in" in line]
+
+    (line,) = advised('"example.com", "Example.org."')
+    assert line.startswith("the route in is for Example.org., which is not in [domains] names")
+    assert "get 404" in line
+    (line,) = advised('"*.example.com"')  # example.com itself is not below it
+    assert "*.example.com" in line
+    assert advised('"*.example.com"', domains='[domains]\nnames = ["a.example.com"]\n') == []
+    assert advised('"EXAMPLE.com", "203.0.113.10"') == []  # the latter is the address of the edge
+    assert advised('"example.org"', listener="core") == []
+    assert advised('"example.org"', domains="") == []
+
+
 def test_advice_about_the_private_side() -> None:
     public = SMALL.replace("10.0.0.1:5060", "198.51.100.1:5060")
     assert any("core listener core-udp-5060" in line for line in advice(parse_policy(public, "p.toml")))

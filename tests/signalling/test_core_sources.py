@@ -131,7 +131,11 @@ def test_a_member_that_has_gone_ends_its_calls() -> None:
     of.reload([SetSettings("pbx", members=(MemberSettings("sip:198.51.100.30"),))], 2.0)
     assert core.admits(listener, host)
     assert not core.admits(listener, other)
+    assert host in core.hosts
     lease.release()
+    assert not core.admits(listener, host)
+    assert not core.is_inside(host)
+    assert host not in core.hosts
 
 
 def test_connections_are_judged_when_they_are_accepted() -> None:

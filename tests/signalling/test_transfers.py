@@ -281,6 +281,14 @@ def refer_by_server(value: str, field: str = "Refer-To") -> tuple[EdgeHarness, R
         ("sip:200@10.0.0.1", "<sip:200@192.0.2.1:5060>"),
         ("<sip:200@172.16.9.9;method=SUBSCRIBE>", "<sip:200@192.0.2.1:5060;method=SUBSCRIBE>"),
         ("<sip:200@example.org?Replaces=a>", "<sip:200@example.org?Replaces=a>"),
+        ("<sip:200@example.org;maddr=10.0.0.11;user=phone>", "<sip:200@example.org;user=phone>"),
+        ("<sip:200@example.org;maddr=198.51.100.9>", "<sip:200@example.org;maddr=198.51.100.9>"),
+        (
+            "<sip:200@example.org?Replaces=a&Route=%3Csip%3A10.0.0.11%3E&Require=replaces&r=%3Csip:x%4010.0.0.11%3E>",
+            "<sip:200@example.org?Replaces=a&Require=replaces>",
+        ),
+        ("<sip:200@example.org?X-Host=10.0.0.11&body=c%3D10.0.0.11&from=a>", "<sip:200@example.org>"),
+        ("<sip:200@10.0.0.11?Via=10.0.0.12>", "<sip:200@192.0.2.1:5060>"),
         ("<sip:200@192.0.2.1>", "<sip:200@192.0.2.1>"),
         ("<tel:+15550123>", "<tel:+15550123>"),
     ],
@@ -326,6 +334,34 @@ def test_a_referral_opens_in_no_dialog() -> None:
 def test_a_value_that_cannot_be_read_does_not_go_out() -> None:
     _, refer = refer_by_server("<sip:200@10.0.0.11")
     assert refer.get("Refer-To") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ("Replaces=a%3Bto-tag%3Db&P-Asserted-Identity=%3Csip:boss%40example.org%3E", "Replaces=a%3Bto-tag%3Db"),
+        ("p%2Dasserted%2Didentity=x&Diversion=x&X-Y=z&Subject=s&Call-ID=c&body=b", "Subject=s"),
+        ("Alert-Info=%3Chttp://x%3E&User-to-User=1", "User-to-User=1"),
+        ("Record-Route=%3Csip:x%3E", ""),
+    ],
+)
+@pytest.mark.parametrize("trusted", [False, True], ids=["of a stranger", "of a trunk"])
+def test_header_fields_of_a_uri_cross_as_those_of_a_message(headers: str, expected: str, trusted: bool) -> None:
+    """What the server that is referred puts into its request would otherwise come past the rules for its sender (RFC
+    3261 section 19.1.5)."""
+    harness = EdgeHarness(open=("public",)) if trusted else EdgeHarness(trunks={}, open=("public",))
+    ((_, forwarded),) = harness.receive(CALLER, invite())
+    ((_, ok),) = harness.receive(PBX, respond(forwarded, 200))
+    extra = f"Refer-To: <sip:200@192.0.2.1?{headers}>\r\n"
+    refer = invite("REFER", (ok.get("Contact") or "").strip("<>"), 2, "z9hG4bKrefer", to_tag="bob", extra=extra)
+    crossed = referred(the_request(harness.receive(CALLER, refer), PBX))[1]
+    if trusted:  # whose assertions are believed
+        assert ("P-Asserted-Identity" in crossed, "Diversion" in crossed) == (
+            "P-Asserted" in headers, "Diversion" in headers,
+        )  # fmt: skip
+        assert not {"Call-ID", "Record-Route", "body", "X-Y"} & {pair.partition("=")[0] for pair in crossed.split("&")}
+    else:
+        assert crossed == expected
 
 
 def test_a_refer_to_a_token_of_somebody_else_is_not_translated() -> None:

@@ -168,7 +168,7 @@ def test_ringing_calls_are_bounded_and_every_end_of_ringing_frees_one(how: str) 
 @pytest.mark.parametrize("method", ["INVITE", "REFER", "MESSAGE"])
 @pytest.mark.parametrize("proven", [False, True], ids=["unproven", "acknowledged"])
 def test_a_request_by_the_contact_of_a_caller_that_may_be_forged_is_sent_once(method: str, proven: bool) -> None:
-    """As an INVITE that replaces the call of that caller: a request outside its dialog, whose timers would repeat it."""
+    """As an INVITE that replaces the call of that caller: a request outside its dialog, which timers would repeat."""
     harness = EdgeHarness(trunks={}, open=("public",))
     inward = harness.receive(CALLER, invite())[-1][1]
     contact = (inward.get("Contact") or "").strip("<>")
