@@ -367,12 +367,12 @@ class _AnsweredOffer:
         self._callback(sdp, now)
 
     def _note_callee(self, call: Call, offer: OpenOffer) -> None:
-        """The media of this callee are relayed now. Those of another are again that has had the call before."""
+        """The media of this callee are relayed now. Those of another that has answered before are again."""
         if offer.command is None or self.command is None:
             call.callee_media = {}  # of an exchange inside the dialog: nothing leads back
             return
         former = call.media_holder
         call.callee_media[offer.offerer] = (offer.command, self.command)
         call.media_holder = offer.offerer
-        if call.state is CallState.ESTABLISHED and former:
+        if call.state is CallState.ESTABLISHED and call.has_fork(former):
             self._media.return_to(call, former)

@@ -108,6 +108,21 @@ def test_late_offers_in_two_reliable_responses_are_two(outward: bool) -> None:
 
 
 @OUTWARD
+def test_one_that_offered_while_it_rang_and_has_not_answered_loses_the_media(outward: bool) -> None:
+    """As where a proxy hunts: the first rings, and then another answers."""
+    call = MediaCall(outward, late=True, answered=False)
+    for tag, status, extra in (("one", 183, "Require: 100rel\r\nRSeq: 1"), ("two", 200, "")):
+        response = answer(call, tag, status, extra)
+        call.tags["b"] = tag
+        call.targets["a"] = (response.get("Contact") or "").strip("<>")
+        if status == 183:
+            call.respond(call.request("a", "PRACK", call.sdp("a", 8000)), 200)
+        else:
+            call.ack(response, call.sdp("a", 8100))
+        assert heard_at(call) == {PORTS[tag]}
+
+
+@OUTWARD
 def test_a_late_offer_that_another_has_taken_the_place_of_is_not_answered_by_silence(outward: bool) -> None:
     """The caller acknowledges the second alone: the call goes on with that."""
     call = MediaCall(outward, late=True, answered=False)
