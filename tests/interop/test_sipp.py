@@ -30,7 +30,12 @@ class Front:
 
 @asynccontextmanager
 async def front(
-    folder: Path, *members: Called, health: str = "interval = 0", host: str = "127.0.0.1", media: str = ""
+    folder: Path,
+    *members: Called,
+    health: str = "interval = 0",
+    host: str = "127.0.0.1",
+    media: str = "",
+    planes: str = "tasks",
 ) -> AsyncIterator[Front]:
     """An edge before ``members``, which trusts 127.0.0.1 as a carrier."""
     shown = f"[{host}]" if ":" in host else host
@@ -48,7 +53,7 @@ async def front(
         trunks=[host],
         http=f"127.0.0.1:{http}",
         health=health,
-        edge="grace = 0",
+        edge=f'grace = 0\nplanes = "{planes}"',
         media=media,
     )
     async with edge_process(folder, text, http) as edge:
@@ -143,11 +148,12 @@ async def test_audio_comes_back_from_a_destination_that_echoes(tmp_path: Path) -
 
 
 @pytest.mark.skipif(bool(can_attach()), reason="takes root, and a kernel with eBPF")
-async def test_the_kernel_relays_audio_that_a_destination_echoes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("planes", ["tasks", "processes"])
+async def test_the_kernel_relays_audio_that_a_destination_echoes(tmp_path: Path, planes: str) -> None:
     kernel, user = (f'edgesbc_media_path_total{{path="{path}"}}' for path in ("kernel", "user"))
     async with (
         called(tmp_path, "called", "127.0.0.11") as one,
-        front(tmp_path, one, media='kernel = "require"') as outside,
+        front(tmp_path, one, media='kernel = "require"', planes=planes) as outside,
         Ua(await UdpWire.open(peer=split_host_port(outside.udp))) as alice,
         await Rtp.open() as audio,
     ):
