@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import ng
+from edgesbc.ng.messages import frame, parse_frame
 
 __all__ = ["main"]
 
@@ -88,12 +89,12 @@ class NgClient:
     def send_command(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send a command and return the reply. Raises ``OSError`` without a reply, ``ValueError`` for a refusal."""
         self._cookie += 1
-        frame = ng.frame(f"bench_{self._cookie}", command)
+        datagram = frame(b"bench_%d" % self._cookie, command)
         give_up = time.monotonic() + 10.0
         while time.monotonic() < give_up:
             try:
-                self._sock.send(frame)
-                reply = ng.parse_frame(self._sock.recv(65_535))[1]
+                self._sock.send(datagram)
+                reply = parse_frame(self._sock.recv(65_535))[1]
             except (TimeoutError, ConnectionRefusedError):
                 time.sleep(0.05)
                 continue

@@ -17,6 +17,7 @@ from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.media.commands import MediaError
 from edgesbc.media.plane import MediaPlane
 from edgesbc.media.relay import EXPEDITED
+from edgesbc.ng.messages import frame, parse_frame
 from edgesbc.tasks.containment import Containment
 from edgesbc.transport.interfaces import devices_of
 
@@ -31,10 +32,10 @@ async def serve(plane: MediaPlane, host: str, port: int, task_status: trio.TaskS
         while True:
             data, peer = await sock.recvfrom(65_535)
             try:
-                cookie, command = ng.parse_frame(data)
+                cookie, command = parse_frame(data)
             except WireError:
                 continue
-            await sock.sendto(ng.frame(cookie, carry_out(plane, command)), peer)
+            await sock.sendto(frame(cookie, carry_out(plane, command)), peer)
 
 
 def carry_out(plane: MediaPlane, command: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,9 +34,9 @@ FLOORS: list[set[str]] = [
         "streams",
         "transport.filter_programs",
     },
-    {"signalling", "relay"},
+    {"signalling", "ng", "relay"},
     {"policy", "store", "observe"},
-    {"transport", "media.plane", "observe.http", "resolve.resolver"},
+    {"transport", "media.plane", "observe.http", "resolve.resolver", "ng.listener"},
     {"control"},
     {"rollout"},
     {"demo", "replay"},
@@ -69,7 +69,7 @@ SEES_SIBLING = {
 
 SANS_IO_PACKAGES = {
     *("base", "sip", "sdp", "screen", "dispatch", "inventory", "resolve", "routing", "signalling"),
-    *("streams", "media", "replay"),
+    *("streams", "media", "ng", "replay"),
     "transport.filter_programs",
     "kernel_relay.program",
 }
@@ -86,6 +86,8 @@ IO_NAMES = {("os", "urandom"), ("os", "getrandom"), ("uuid", "uuid1"), ("uuid", 
 NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
     "embedding.py": "a nursery around the caller's block, where the caller hands in none",
+    "cli/media_serving.py": "`edgesbc media`: the media plane, and the NG server that controls it",
+    "ng/listener.py": "the NG server: its sockets, the connections at the Unix socket, delayed deletes",
     "processes/until_signal.py": "`edgesbc run`: the edge, the task that obeys signals, and that of reloads",
     "processes/packet_link.py": "a link between processes: a task reads, another writes",
     "processes/media_link.py": "the link to the media plane, beside the start that waits for it",
@@ -103,6 +105,7 @@ NURSERY_PACKAGES = {"demo"}  # the demo's callers, attackers and PBXs
 CONTAINED = {
     "observe/http.py": {"_serve"},
     "control/server.py": {"_serve"},
+    "ng/listener.py": {"_serve"},
     "transport/stream_listener.py": {"_serve", "_serve_for_balancer"},
     "transport/plane.py": {"_connect", "run"},  # UdpListener.run
     "store/destination_source.py": {"_run_feed"},

@@ -17,6 +17,9 @@ from support.running import policy_text, running
 from edgesbc.cli import main
 from edgesbc.dispatch.settings import HealthSettings, MemberSettings, ProbeSettings, SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
+from edgesbc.ng.flags import FLAGS, KEYS
+from edgesbc.ng.flags import LISTS as LISTS_OF_WORDS
+from edgesbc.ng.server import COMMANDS
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
     BodySettings,
@@ -350,6 +353,23 @@ def test_pages_that_other_files_name_exist() -> None:
     assert len(named) > 5
     missing = [f"{source.relative_to(ROOT)}: {path}" for path, source in named if not list(ROOT.glob(f"{path}*"))]
     assert missing == []
+
+
+# --- the NG protocol ------------------------------------------------------------------------
+
+
+def test_the_page_of_the_ng_protocol_has_every_key_flag_and_word() -> None:
+    page = (ROOT / "docs" / "reference" / "ng.md").read_text(encoding="utf-8")
+    sections = {text.partition("\n")[0]: text for text in page.split("\n## ")}
+    words = {f"{name}-{word or '*'}": known for name, table in LISTS_OF_WORDS.items() for word, known in table.items()}
+    for heading, table in (("Keys", KEYS), ("Flags", FLAGS), ("Words of other lists", words)):
+        shown = [cells for cells in rows(sections[heading]) if cells[0].startswith("`")]
+        assert shown == [[f"`{name}`", known.effect.value, known.note] for name, known in table.items()]
+    commands = [cells[0].strip("`") for cells in rows(sections["Commands"]) if cells[0].startswith("`")]
+    options = [cells[0].strip("`").split(" ")[0] for cells in rows(sections["Options"]) if cells[0].startswith("`")]
+    assert sorted(commands) == sorted(COMMANDS)
+    own = [name for option in main.commands["media"].params for name in option.opts]
+    assert sorted(options) == sorted(name for name in own if not name.startswith("--log-"))
 
 
 # --- metrics --------------------------------------------------------------------------------

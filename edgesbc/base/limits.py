@@ -370,6 +370,40 @@ MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
 RTCP_SENDER_REPORTS: Final = 8
 """Sender reports of one stream whose answers are waited for, to measure the round trip."""
+NG_BYTES: Final = 65_535
+"""Largest message of the NG protocol: the largest payload over UDP."""
+NG_DEPTH: Final = 12
+"""Depth of bencoding: rtpengine's deepest reply, to `query`, has 8."""
+NG_ITEMS: Final = 16_384
+"""Values in one message: about a megabyte of memory; rtpengine's `query` of a call with 16 sections has 3,000."""
+NG_COOKIE_BYTES: Final = 128
+"""Longest cookie: Kamailio sends its server number, process and a counter, OpenSIPS the same with a random number."""
+NG_NAME_BYTES: Final = 1_000
+"""Longest Call-ID of an NG command: the media plane keeps it with a number before it."""
+NG_WORDS: Final = 256
+"""Words in the flags, replacements and other lists of one NG command."""
+NG_LABEL_BYTES: Final = 256
+"""Longest label of a side that is kept."""
+NG_METADATA_BYTES: Final = 4_096
+"""Longest metadata of a call that are kept."""
+NG_DIALOGS_PER_CALL: Final = 32
+"""Branches with media of their own under one Call-ID: as many as a proxy may fork to (CALLS_PER_CALL_ID)."""
+NG_REPLIES: Final = 65_536
+"""Replies kept for commands that come again: 10 s of 600 calls a second, with reserve."""
+NG_REPLY_BYTES: Final = 33_554_432
+"""Bytes of these replies; the oldest give way."""
+NG_REPLY_SECONDS: Final = 10.0
+"""How long a reply is kept: Kamailio and OpenSIPS send a command up to five times, one second apart."""
+NG_DELAY_SECONDS: Final = 3_600
+"""Longest delay of a delete."""
+NG_LIST: Final = 1_024
+"""Most Call-IDs in the reply to `list`; as many as fit into a message."""
+NG_STREAMS: Final = 64
+"""Connections at the Unix socket of the NG protocol; Kamailio opens one for each command."""
+NG_STREAM_SECONDS: Final = 10.0
+"""How long such a connection may be silent."""
+NG_INTERFACES: Final = 32
+"""Interface names of `edgesbc media`."""
 MEDIA_LINK_FIELD_BYTES: Final = MESSAGE_BYTES
 """Longest field of a message between signalling and the media plane: a description or tag is part of a SIP message."""
 MEDIA_LINK_BYTES: Final = 262_144

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgesbc.cli import bans, changes, commands, destinations, importing, policies, running_edge, versions
+from edgesbc.cli import bans, changes, commands, destinations, importing, media, policies, running_edge, versions
 from edgesbc.cli.group import main
 
 __all__ = [
-    "bans", "changes", "commands", "destinations", "importing", "main", "policies", "running_edge", "versions",
+    "bans", "changes", "commands", "destinations", "importing", "main", "media", "policies", "running_edge", "versions",
 ]  # fmt: skip

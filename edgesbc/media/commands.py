@@ -67,6 +67,10 @@ class Offer:
     answerer_family: str = ""
     """The address family, ``IP4`` or ``IP6``, that the other side gets before it has sent a description of its own, if
     its zone has it; "" for that of the offerer."""
+    offerer_interface: str = ""
+    """The name of the relay's interface that faces the offerer, of those in its zone; an edge's own have none."""
+    answerer_interface: str = ""
+    """The same for the other side."""
 
 
 @attrs.frozen

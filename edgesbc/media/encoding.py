@@ -208,7 +208,8 @@ _TEXTS: Final = _Many(_TEXT, limits.MEDIA_LINK_ITEMS)
 
 _OFFER: Final = _Fields(
     Offer, session_id=_TEXT, offerer=_TEXT, answerer=_TEXT, sdp=_BYTES, offerer_zone=_ZONE, answerer_zone=_ZONE,
-    received_from=_TEXT, consent=_CONSENT, reserved=_FLAG, answerer_family=_TEXT,
+    received_from=_TEXT, consent=_CONSENT, reserved=_FLAG, answerer_family=_TEXT, offerer_interface=_TEXT,
+    answerer_interface=_TEXT,
 )  # fmt: skip
 _ANSWER: Final = _Fields(
     Answer, session_id=_TEXT, offerer=_TEXT, answerer=_TEXT, sdp=_BYTES, received_from=_TEXT, consent=_CONSENT,

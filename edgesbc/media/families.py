@@ -28,9 +28,10 @@ def interfaces_for_offer(
     session, or gets that of its SIP message. The other side keeps that of its own
     description; before it has sent one, it gets the ``answerer_family`` of the offer, else that of the offerer,
     each where its zone has it. Raises :class:`WireError` with 488 where the offerer's zone has no interface of
-    its family.
+    its family, or one of the zones none of the name that the offer says.
     """
-    own, other = interfaces[offer.offerer_zone], interfaces[offer.answerer_zone]
+    own = _named(interfaces[offer.offerer_zone], offer.offerer_interface)
+    other = _named(interfaces[offer.answerer_zone], offer.answerer_interface)
     family = described_family(description)
     if family:
         facing_offerer = _of_family(own, family)
@@ -42,6 +43,13 @@ def interfaces_for_offer(
     wanted = offer.answerer_family or facing_offerer.family
     facing_answerer = _kept(other, current, 1 - offerer) or _of_family(other, wanted) or other[0]
     return (facing_offerer, facing_answerer) if offerer == 0 else (facing_answerer, facing_offerer)
+
+
+def _named(of_zone: Sequence[MediaInterface], name: str) -> list[MediaInterface]:
+    named = [interface for interface in of_zone if interface.name == name]
+    if not named:
+        raise WireError("the relay has no interface of that name", 488)
+    return named
 
 
 def interfaces_of_layout(

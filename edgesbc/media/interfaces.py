@@ -32,6 +32,8 @@ class MediaInterface:
     """Prefixes that no description from this zone may name: the networks of the core."""
     inside: Callable[[str], bool] | None = attrs.field(default=None, eq=False)
     """Whether an address is of the private side, as it is now; None: ``denied`` says all."""
+    name: str = ""
+    """What commands call it by, where a zone has several of one family."""
 
     @property
     def family(self) -> str:

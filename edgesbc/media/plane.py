@@ -16,11 +16,12 @@ from edgesbc.kernel_relay.flow_map import FlowMap, RelayMaps
 from edgesbc.kernel_relay.routes import RouteReader, RouteWatch
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.media.kernel_path import KernelPath
-from edgesbc.media.latch import build_interfaces
+from edgesbc.media.latch import MediaInterface, build_interfaces
 from edgesbc.media.quality import QualityHistograms
 from edgesbc.media.relay import Relay, RelayPorts, relay_capacity
 from edgesbc.media.relay_process import RelayProcess
 from edgesbc.media.relay_thread import RelayThread
+from edgesbc.media.session import MediaSession
 from edgesbc.media.session_table import SessionTable
 from edgesbc.media.side_activity import OneWay
 from edgesbc.tasks.containment import Containment
@@ -58,7 +59,8 @@ class MediaPlane:
     ``one_way_timeout``. A session beyond ``max_sessions`` is refused. There are descriptors for ``max_streams`` media
     sections. ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports
     internal errors. ``kernel`` has the maps of a kernel relay. ``clock`` gives seconds on a monotonic clock, ``random``
-    floats in [0, 1). Raises :class:`ValueError` for addresses or ports that cannot be used.
+    floats in [0, 1). ``interfaces`` stand in for what the addresses and ports make. Raises :class:`ValueError` for
+    addresses or ports that cannot be used.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class MediaPlane:
         kernel: RelayMaps | None = None,
         clock: Callable[[], float] = trio.current_time,
         random: Callable[[], float] | None = None,
+        interfaces: Mapping[Zone, Sequence[MediaInterface]] | None = None,
     ) -> None:
-        interfaces = build_interfaces(addresses, ports, advertise, denied, inside)
+        if interfaces is None:
+            interfaces = build_interfaces(addresses, ports, advertise, denied, inside)
         self._containment = containment
         self._relays = self._build_relays(relays, relay_capacity(interfaces))
         try:
@@ -156,6 +160,10 @@ class MediaPlane:
         if deadline is not None and deadline < self._wake_at:
             self._wake_sooner.set()
         return reply
+
+    def find(self, session_id: str) -> MediaSession | None:
+        """The session with that identifier, or None."""
+        return self._table.find(session_id)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Relay and end silent sessions until cancelled; then every session and port is closed."""

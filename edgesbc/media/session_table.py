@@ -103,6 +103,10 @@ class SessionTable:
         """Every live session."""
         return (session for sessions in self._sessions.values() for session in sessions)
 
+    def find(self, session_id: str) -> MediaSession | None:
+        """The first session with that identifier, or None."""
+        return next(iter(self._sessions.get(session_id, ())), None)
+
     def receive(self, command: MediaCommand, now: float) -> MediaReply | MediaError | None:
         """Carry out one command; None is the reply to any but an :class:`Offer`, an :class:`Answer` and a
         :class:`Restore`. Raises nothing for what is in it.

@@ -12,7 +12,7 @@ from edgesbc.media.quality import QualityHistograms
 from edgesbc.observe.metrics import Metrics, Read
 from edgesbc.signalling.edge import Edge
 
-__all__ = ["instrument_edge", "instrument_faults", "instrument_kernel_filters", "instrument_media"]
+__all__ = ["instrument_edge", "instrument_faults", "instrument_kernel_filters", "instrument_media", "instrument_ng"]
 
 
 class _MemberGauges(Mapping[tuple[str, ...], Read]):
@@ -209,3 +209,8 @@ def instrument_media(
         ("media_estimated_mos", "Mean opinion score (ITU-T G.107).", quality.score),
     ):
         metrics.histogram(name, f"{help} As RTCP of one side told of one media section.", histograms, ("zone",))
+
+
+def instrument_ng(metrics: Metrics, commands: Counts) -> None:
+    """The metrics of an NG server."""
+    metrics.counter("ng_commands", "Commands of the NG protocol.", ("command", "outcome"), commands)

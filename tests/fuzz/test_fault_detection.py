@@ -18,6 +18,8 @@ from edgesbc.media import session_table
 from edgesbc.media.latch import Latch, MediaTarget
 from edgesbc.media.session import MediaSession, MediaStream, PendingOffer
 from edgesbc.media.session_table import SessionTable
+from edgesbc.ng.dialogs import NgDialog, NgDialogs
+from edgesbc.ng.server import NgServer
 from edgesbc.relay import channel
 from edgesbc.relay.channel import Channel
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session
@@ -263,6 +265,19 @@ def one_more(reader: ProxyHeaderReader, data: bytes) -> None:
     reader.needed += 1
 
 
+def with_early_tags(dialogs: NgDialogs, call_id: str, *_: object) -> None:
+    """An offer changes the dialog before it is carried out."""
+    for dialog in dialogs.of_call(call_id):
+        dialog.interfaces = ("changed", "changed")
+
+
+def unbounded_dialog(
+    dialogs: NgDialogs, call_id: str, offerer: str, answerer: str, via_branch: str, now: float
+) -> NgDialog:
+    dialogs._number += 1
+    return NgDialog(f"{dialogs._number}:{call_id}", call_id, (offerer, answerer), via_branch, now)
+
+
 def fails(*_: object) -> Any:
     raise ValueError
 
@@ -309,6 +324,13 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("sdp_rewrite", "another port", new_sdp(lambda it: with_port(it, 4000))),
     ("sdp_rewrite", "another attribute", new_sdp(lambda it: attrs.evolve(it, attributes=(Attribute("x-new"),)))),
     ("sdp_rewrite", "another order", new_sdp(lambda it: attrs.evolve(it, attributes=it.attributes[::-1]))),
+    ("ng", "an error is raised", lambda patch: patch.setattr("edgesbc.ng.server.read_options", fails)),
+    ("ng", "a reply not kept", lambda patch: patch.setattr("edgesbc.ng.kept_replies.KeptReplies.put", lambda *_: None)),
+    ("ng", "a refusal changes something", after(NgDialogs, "for_offer", with_early_tags)),
+    ("ng", "a session left open", lambda patch: patch.setattr(NgServer, "_end", NgServer._forget)),
+    ("ng", "too many branches", lambda patch: patch.setattr(NgDialogs, "new", unbounded_dialog)),
+    ("ng", "the sender's address", lambda patch: patch.setattr(session_table, "rewrite_session", unchanged)),
+    ("ng", "half a value", lambda patch: patch.setattr("fuzz.ng.decode_first", lambda data: ("", len(data)))),
     ("sdp_rewrite", "a lost section", new_sdp(lambda it: attrs.evolve(it, media=it.media[:1]))),
     ("sdp_rewrite", "a second rewrite changes it", new_sdp(lambda it: attrs.evolve(it, name=it.name + "x"))),
     ("sdp_rewrite", "a line end in a value", new_sdp(lambda it: attrs.evolve(it, name="a\r\nb"))),
