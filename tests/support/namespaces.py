@@ -26,8 +26,15 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
 
 
+def run_in(namespace: str) -> tuple[str, ...]:
+    """What stands before a command that runs in that namespace; nothing where there is none."""
+    return ("ip", "netns", "exec", namespace) if namespace else ()
+
+
 def inside(namespace: str, function: Callable[[], T]) -> T:
-    """What ``function`` returns, called by a thread in that namespace: its sockets stay there."""
+    """What ``function`` returns, called by a thread in that namespace ("": the test's own): its sockets stay there."""
+    if not namespace:
+        return function()
     results: list[T] = []
     errors: list[BaseException] = []
 

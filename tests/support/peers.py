@@ -42,12 +42,13 @@ def needs_compiler() -> pytest.MarkDecorator:
 def taken(host: str, port: int, datagrams: bool) -> bool:
     """Whether a process has bound the address: then the program there is ready.
 
-    Read from the kernel's table. To try to bind the address could take it from the program.
+    Read from the kernel's table, that of the network namespace of this thread. To try to bind the address could take
+    it from the program.
     """
     six = ":" in host
     address = array("I", socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host))
     wanted = {"".join(f"{word:08X}" for word in words) + f":{port:04X}" for words in (address, [0] * len(address))}
-    table = Path(f"/proc/net/{'udp' if datagrams else 'tcp'}{'6' if six else ''}")
+    table = Path(f"/proc/thread-self/net/{'udp' if datagrams else 'tcp'}{'6' if six else ''}")
     lines = [line.split()[1:4] for line in table.read_text().splitlines()[1:]]
     return any(local in wanted and (datagrams or state == _LISTENING) for local, _, state in lines)
 

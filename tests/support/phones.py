@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from support.namespaces import inside, run_in
 from support.peers import taken
 from support.running import end, free_port, until
 
@@ -38,22 +40,33 @@ def needs_phones() -> pytest.MarkDecorator:
 
 
 @asynccontextmanager
-async def kamailio(folder: Path, host: str) -> AsyncIterator[str]:
-    """A Kamailio with the configuration ``kamailio.cfg``. Yields its URI."""
-    address = f"{host}:{free_port(host)}"
+async def kamailio(folder: Path, host: str, namespace: str = "") -> AsyncIterator[str]:
+    """A Kamailio with the configuration ``kamailio.cfg``, in a network namespace if one is given. Yields its URI."""
+    address = f"{host}:{5060 if namespace else free_port(host)}"
     text = (INTEROP / "kamailio.cfg").read_text()
     for word, value in (("ADDRESS", address), ("REALM", "edge.test"), ("PASSWORD", PASSWORD)):
         text = text.replace(f"@{word}@", value)
     file = folder / "kamailio.cfg"
     file.write_text(text)
-    command = [shutil.which("kamailio", path=PATH) or "kamailio", "-DD", "-E", "-S", "-m", "32", "-M", "8"]
+    command = [
+        *run_in(namespace),
+        shutil.which("kamailio", path=PATH) or "kamailio",
+        "-DD",
+        "-E",
+        "-S",
+        "-m",
+        "32",
+        "-M",
+        "8",
+    ]
     with (folder / "kamailio.log").open("wb") as log:
         process = await trio.lowlevel.open_process(
             [*command, "-Y", str(folder), "-f", str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
         port = int(address.rpartition(":")[2])
-        await until(lambda: taken(host, port, datagrams=True) or process.poll() is not None)
+        bound = partial(inside, namespace, partial(taken, host, port, datagrams=True))
+        await until(lambda: bound() or process.poll() is not None)
         assert process.poll() is None, (folder / "kamailio.log").read_text()
         yield f"sip:{address}"
     finally:
@@ -83,6 +96,22 @@ class Phone:
         found = re.findall(r":\d+:\n(.*?)\n--end msg--", text, re.DOTALL)
         return [message for message in found if message.startswith(start) and all(part in message for part in parts)]
 
+    async def hears(self, number: int, packets: int = 10) -> None:
+        """Wait until it has got so many more packets of audio in a call."""
+
+        async def heard() -> int:
+            before = len(self.lines)
+            await self.tell("heard", number)
+            await until(lambda: any(line.startswith(f"heard {number} ") for line in self.lines[before:]))
+            return int(next(line for line in reversed(self.lines) if line.startswith("heard ")).split()[2])
+
+        first = await heard()
+
+        async def more() -> bool:
+            return await heard() >= first + packets
+
+        await until(more)
+
     async def gets(self, start: str, *parts: str) -> str:
         """Wait until it has received or sent such a message, and its log shows it. Returns the last one."""
         await until(lambda: bool(self.messages(start, *parts)))
@@ -98,10 +127,20 @@ class Phone:
 
 
 @asynccontextmanager
-async def phone(folder: Path, name: str, user: str, host: str, edge: str) -> AsyncIterator[Phone]:
-    """A phone of ``user`` at ``host``, registered by the edge at the address ``edge``."""
+async def phone(folder: Path, name: str, user: str, host: str, edge: str, namespace: str = "") -> AsyncIterator[Phone]:
+    """A phone of ``user`` at ``host``, in a network namespace if one is given, registered by the edge at the address
+    ``edge``."""
     log, errors = folder / f"{name}.log", folder / f"{name}.errors"
-    program = [sys.executable, str(INTEROP / "phones" / "pjsua_phone.py"), user, PASSWORD, host, edge, str(log)]
+    program = [
+        *run_in(namespace),
+        sys.executable,
+        str(INTEROP / "phones" / "pjsua_phone.py"),
+        user,
+        PASSWORD,
+        host,
+        edge,
+        str(log),
+    ]
     with errors.open("wb") as stream:
         process = await trio.lowlevel.open_process(
             program,

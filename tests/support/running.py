@@ -11,9 +11,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
+from support.namespaces import inside, run_in
 
 from bench.ports import free_port
 from edgesbc.app import App
@@ -126,16 +128,17 @@ async def nothing_left(app: App) -> None:
 class EdgeProcess:
     """``edgesbc run`` in a process; ``file`` is its policy, ``http`` the port of its HTTP server."""
 
-    def __init__(self, file: Path, http: int, process: trio.Process) -> None:
+    def __init__(self, file: Path, http: int, process: trio.Process, namespace: str = "") -> None:
         self.file = file
         self.http = http
         self.process = process
+        self._namespace = namespace
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
     async def get(self, path: str) -> tuple[int, str]:
-        return await trio.to_thread.run_sync(_get, self.http, path)
+        return await trio.to_thread.run_sync(inside, self._namespace, partial(_get, self.http, path))
 
     async def metric(self, name: str) -> float:
         """The sum of the series of a metric, ``name`` or ``name{label="value"}``, that have these labels."""
@@ -184,18 +187,20 @@ async def edge_process(
     *options: str,
     program: Sequence[str] = (sys.executable, "-m", "edgesbc"),
     stderr: int = subprocess.STDOUT,
+    namespace: str = "",
 ) -> AsyncIterator[EdgeProcess]:
     """Run ``text`` until the end of the block, its log in ``edge.log``; stopped by its own process id.
 
-    ``program`` runs the command line. ``stderr`` is a descriptor to log to in the place of ``edge.log``.
+    ``program`` runs the command line. ``stderr`` is a descriptor to log to in the place of ``edge.log``. ``namespace``
+    is the network namespace to run in.
     """
     file = folder / "policy.toml"
     file.write_text(text)
     log = folder / "edge.log"
     with log.open("wb") as stream:
-        command = [*program, "run", str(file), *options]
+        command = [*run_in(namespace), *program, "run", str(file), *options]
         process = await trio.lowlevel.open_process(command, stdout=stream, stderr=stderr)
-    edge = EdgeProcess(file, http, process)
+    edge = EdgeProcess(file, http, process, namespace)
     try:
         with trio.fail_after(PATIENCE):
             while not await _answers(edge):

@@ -2,8 +2,9 @@
 
 Arguments: the user, the password, the host to bind, the host and port of the edge, and the file for the log of PJSIP,
 each message included. Lines in: ``call URI``, ``answer NUMBER``, ``hangup NUMBER``, ``transfer NUMBER URI`` (blind) and
-``attended NUMBER OTHER``, where the numbers are those of the lines out: ``registered STATUS``, ``incoming NUMBER`` and
-``call NUMBER STATE STATUS``. All is done in one thread, because PJSIP calls back while it holds locks.
+``attended NUMBER OTHER``, ``heard NUMBER``, where the numbers are those of the lines out: ``registered STATUS``,
+``incoming NUMBER``, ``call NUMBER STATE STATUS`` and ``heard NUMBER PACKETS``. All is done in one thread, because PJSIP
+calls back while it holds locks.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class Phone(pj.Account):
             self.call(rest[0]).xfer(rest[1], pj.CallOpParam())
         elif word == "attended":
             self.call(rest[0]).xferReplaces(self.call(rest[1]), pj.CallOpParam())
+        elif word == "heard":
+            say("heard", rest[0], self.call(rest[0]).getStreamStat(0).rtcp.rxStat.pkt)
 
 
 def run(user: str, password: str, host: str, edge: str, log: str) -> None:
@@ -90,6 +93,7 @@ def run(user: str, password: str, host: str, edge: str, log: str) -> None:
     config.uaConfig.threadCnt, config.uaConfig.mainThreadOnly = 0, True
     config.logConfig.level, config.logConfig.consoleLevel, config.logConfig.msgLogging = 5, 0, 1
     config.logConfig.filename = log
+    config.medConfig.noVad = True  # it sends silence, too
     endpoint.libInit(config)
     transport = pj.TransportConfig()
     transport.boundAddress = host
