@@ -152,12 +152,24 @@ class Checks:
         agreement = self._plane.in_force(command.session_id)
         if isinstance(command, Offer):
             pending = self._plane.pending.get(command.session_id)
-            if pending is not command and self._has_one_callee(message.call_id):
+            if (
+                pending is not command
+                and self._has_one_callee(message.call_id)
+                and not self._is_one_of_several(command)
+            ):
                 raise Finding(f"an offer goes out that the media plane no longer has: {message!r}")
             return
         is_in_force = agreement is not None and agreement.answer.sdp == command.sdp
         if not is_in_force and self._has_one_callee(message.call_id):
             raise Finding(f"an answer goes out that is not in force: {message!r}")
+
+    def _is_one_of_several(self, offer: Offer) -> bool:
+        """Whether another callee has made an offer too: the media plane gets one again when it is answered."""
+        return any(
+            (other.session_id, other.answerer) == (offer.session_id, offer.answerer) and other.offerer != offer.offerer
+            for other in self._plane.commands.values()
+            if isinstance(other, Offer)
+        )
 
     def _has_one_callee(self, call_id: str) -> bool:
         """Whether one agent at most answered the INVITE: of several, the last one has the media."""
