@@ -20,27 +20,24 @@ def parse_params(text: str) -> Params:
 
     Raises :class:`WireError`, also where a name appears twice (RFC 3261 section 7.3.1).
     """
-    params: dict[str, str | None] = {}
+    params: list[Param] = []
     if grammar.plain_params(text):
-        parts = text[1:].split(";", limits.PARAMETERS)
-        for part in parts:
+        for part in text[1:].split(";", limits.PARAMETERS):
             name, _, value = part.partition("=")
-            params[name.lower()] = value or None
-        count = len(parts)
+            params.append((name.lower(), value or None))
     else:
-        count, position, end = 0, 0, len(text)
-        while position < end and count <= limits.PARAMETERS:
+        position, end = 0, len(text)
+        while position < end and len(params) <= limits.PARAMETERS:
             match = grammar.param(text, position)
             if match is None:
                 raise WireError("a header parameter is malformed")
-            params[match[1].lower()] = match[2]
+            params.append((match[1].lower(), match[2]))
             position = match.end()
-            count += 1
-    if count > limits.PARAMETERS:
+    if len(params) > limits.PARAMETERS:
         raise WireError("a header field has too many parameters", 513)
-    if len(params) != count:
+    if len({name for name, _ in params}) != len(params):
         raise WireError("a header parameter stands twice")
-    return tuple(params.items())
+    return tuple(params)
 
 
 class NameAddr(Parameters):

@@ -36,7 +36,9 @@ class Message:
     def __init__(self, fields: tuple[Field, ...], body: bytes, from_tag: str = "", to_tag: str = "") -> None:
         """``fields`` as the parser or ``checked_fields`` returns them; the tags replace missing ones. Raises
         :class:`WireError`."""
-        first: dict[str, str] = dict(reversed(fields))
+        first: dict[str, str] = {}
+        for name, value in fields:
+            first.setdefault(name, value)
         if len(first) != len(fields) or "Content-Length" in first:
             refuse_repeated(fields)
         self.fields: Final = fields

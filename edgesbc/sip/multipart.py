@@ -14,6 +14,7 @@ from typing import Final
 from edgesbc.base import limits
 from edgesbc.base.errors import WireError
 from edgesbc.sip.headers import parse_params
+from edgesbc.sip.memo import memoized
 
 __all__ = ["Multipart", "Part", "disposition_of", "media_type_of", "parse_multipart"]
 
@@ -108,6 +109,7 @@ class Multipart:
         return found
 
 
+@memoized
 def media_type_of(content_type: str) -> str:
     """TYPE/SUBTYPE in lower case of a Content-Type value; "" where it has none that can be read in one way."""
     match = _media_type(content_type)

@@ -31,7 +31,14 @@ def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Res
     """
     if data[:2] == b"\r\n":
         data = _skip_empty_lines(data)
-    check_version(data, limits)
+    try:
+        return _parse(data, limits)
+    except WireError:
+        check_version(data, limits)  # not before: what was parsed is of version 2.0
+        raise
+
+
+def _parse(data: bytes, limits: Limits) -> Request | Response:
     end = data.find(b"\r\n\r\n", 0, limits.header_block_bytes + 4)
     if end < 0:
         if len(data) > limits.header_block_bytes + 3:
@@ -80,7 +87,7 @@ def _split_lines(head: bytes, limits: Limits) -> list[str]:
         raise WireError("the header fields have a control byte, or a CR or LF by itself")
     if len(lines) > limits.header_lines:
         raise WireError("the header fields have too many lines", 513)
-    if grammar.fold.search(head):
+    if min(lines) < "!":  # a space or tab begins a line: it stands before all that begin with a name
         lines = _unfold(lines)
     if len(lines) > limits.header_fields + 1:
         raise WireError("the message has too many header fields", 513)
@@ -99,7 +106,7 @@ def _unfold(lines: list[str]) -> list[str]:
     """Join continuation lines with one space (section 7.3.1)."""
     unfolded: list[list[str]] = []
     for line in lines:
-        if line[:1] not in (" ", "\t"):
+        if line[:1] not in (" ", "\t") or not unfolded:
             unfolded.append([line])
         elif len(unfolded) < 2:
             raise WireError("a line is folded into the start line")
@@ -116,8 +123,11 @@ def _parse_fields(lines: list[str], limits: Limits) -> Fields:
     lines_after_start = iter(lines)
     next(lines_after_start)
     for line in lines_after_start:
-        written, colon, value = line.partition(":")
-        name = (colon and canonical.get(written)) or _name(written, colon)
+        written, separator, value = line.partition(": ")
+        name = canonical.get(written) if separator else None
+        if name is None:  # it is not in the usual form
+            written, separator, value = line.partition(":")
+            name = (separator and canonical.get(written)) or _name(written, separator)
         value = value.strip(" \t")
         if name in listed and ("," in value or not value):
             fields += [(name, part) for part in split_list(value, limits.header_fields)]

@@ -58,9 +58,9 @@ class Values(Generic[_Value]):
 
 def parse_number(text: str, name: str, most: int) -> int:
     """A number from 0 to ``most``, of at most ten digits; the error names the field ``name``."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > most:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or (number := int(text)) > most:
         raise WireError(f"{name} is not a number from 0 to {most}")
-    return int(text)
+    return number
 
 
 def parse_max_forwards(text: str) -> int:
