@@ -23,6 +23,7 @@ from edgesbc.screen.stage import (
     Stage,
     Subject,
     Verdict,
+    judges_trunks,
     wants_responses,
 )
 from edgesbc.screen.stages import STAGES
@@ -50,9 +51,9 @@ class Pipeline:
     """
 
     __slots__ = (
-        "_banned", "_by_phase", "_failed", "_failures", "_misbehaviour", "_record", "_response_listeners", "_shadowed",
-        "_subject", "_work", "counts", "observer", "operator_bans", "penalties", "same_answer", "settings",
-        "shadow_counts", "standings",
+        "_banned", "_by_phase", "_failed", "_failures", "_for_trunks", "_misbehaviour", "_record",
+        "_response_listeners", "_shadowed", "_subject", "_work", "counts", "observer", "operator_bans", "penalties",
+        "same_answer", "settings", "shadow_counts", "standings",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +88,7 @@ class Pipeline:
         all_shadowed = settings.mode == "shadow"
         self._shadowed = frozenset(s.name for s in stages if all_shadowed or s.name in settings.shadow)
         self._by_phase = {phase: tuple(s for s in stages if phase in s.phases) for phase in Phase}
+        self._for_trunks = {phase: tuple(filter(judges_trunks, stages)) for phase, stages in self._by_phase.items()}
         self._response_listeners = [stage for stage in stages if wants_responses(stage)]
         self.same_answer = settings.guess.same_answer and "guess" in {s.name for s in stages} - self._shadowed
         """Whether responses to REGISTER must not show which users exist."""
@@ -237,7 +239,8 @@ class Pipeline:
         self.penalties.take_over(previous.penalties)
 
     def _judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
-        for stage in self._by_phase[phase]:
+        stages = self._for_trunks if subject.standing is Standing.TRUNK else self._by_phase
+        for stage in stages[phase]:
             try:
                 verdict = stage.judge(subject, phase, now)
             except WireError as malformed:  # a malformed part of the message, which is parsed on first use

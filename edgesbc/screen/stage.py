@@ -23,6 +23,7 @@ __all__ = [
     "Stage",
     "Subject",
     "Verdict",
+    "judges_trunks",
     "key_with_secret",
     "wants_responses",
 ]  # fmt: skip
@@ -211,6 +212,12 @@ class ResponseListener(Stage, Protocol):
 def wants_responses(stage: Stage) -> TypeGuard[ResponseListener]:
     """Whether a stage is a :class:`ResponseListener`: it has ``answered``."""
     return hasattr(stage, "answered")
+
+
+def judges_trunks(stage: Stage) -> bool:
+    """Whether a stage may object to what trunks and the private side send: it does, unless its class has
+    ``judges_trunks = False``. The pipeline does not ask the others about them."""
+    return bool(getattr(stage, "judges_trunks", True))
 
 
 class Observer(Protocol):

@@ -12,6 +12,7 @@ from edgesbc.screen.operator_bans import OperatorBan
 from edgesbc.screen.pipeline import Pipeline
 from edgesbc.screen.settings import ScreenSettings
 from edgesbc.screen.stage import PASS, Drop, Phase, Reject, Subject, Verdict
+from edgesbc.screen.stages import STAGES
 from edgesbc.screen.stages.acl import AclSettings
 from edgesbc.screen.stages.method import MethodSettings
 from edgesbc.screen.stages.pike import PikeSettings
@@ -193,6 +194,32 @@ def test_stages_judge_in_the_order_of_the_settings(flow, request_of) -> None:
     method_first = Bench(ScreenSettings(stages=("method", "scanner"), scanner=SCANNER)).pipeline
     assert isinstance(request(method_first, flow(), message, 1.0), Reject)
     assert request(Bench(ScreenSettings(stages=())).pipeline, flow(), message, 1.0) is PASS
+
+
+@pytest.mark.parametrize("name", [name for name, stage in STAGES.items() if not getattr(stage, "judges_trunks", True)])
+def test_a_stage_that_is_not_asked_about_trunks_would_pass_them(flow, request_of, name: str) -> None:
+    settings = ScreenSettings(scanner=SCANNER, pike=PikeSettings(reqs_density_per_unit=1))
+    stage = STAGES[name](getattr(settings, name), Standings())
+    message = request_of("REGISTER", "User-Agent: friendly-scanner", 'Authorization: Digest username="a"')
+    subject = Subject(flow("udp"), Standing.TRUNK, "carrier", message)
+    assert {stage.judge(subject, phase, 1.0) for phase in stage.phases for _ in range(40)} == {PASS}
+
+
+def test_an_extra_stage_judges_trunks_unless_it_says_otherwise(flow) -> None:
+    class Refusing:
+        name, phases = "refusing", frozenset({Phase.PACKET})
+
+        def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
+            return Drop(Reason.SANITY)
+
+    class Lenient(Refusing):
+        judges_trunks = False
+
+    trunk = Flow(flow("udp").listener, Source("198.51.100.7", 5060))
+    for stage, verdict in ((Refusing(), Drop), (Lenient(), type(PASS))):
+        bench = Bench(trunks=[Trunk("carrier", ("198.51.100.7",))], extra=(stage,))
+        assert type(bench.pipeline.packet(trunk, 500, 1.0)) is verdict
+        assert type(bench.pipeline.packet(flow("udp"), 500, 1.0)) is Drop
 
 
 @pytest.mark.parametrize("settings", [ScreenSettings(mode="shadow"), ScreenSettings(shadow=("pike", "method"))])

@@ -65,6 +65,7 @@ class GuessSettings:
 
 class BruteForceGuard:
     name = "guess"
+    judges_trunks = False
     phases = frozenset({Phase.REQUEST})
 
     def __init__(self, settings: GuessSettings, standings: Standings) -> None:

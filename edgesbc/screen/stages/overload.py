@@ -50,6 +50,9 @@ class Overload:
     def judge(self, subject: Subject, phase: Phase, now: float) -> Verdict:
         request, load = subject.request, subject.load
         assert request is not None  # noqa: S101 - the phase comes with one
+        lag, transactions = self._begins[0]
+        if not self._level and load.lag < lag and load.transactions < transactions:
+            return PASS  # the usual case
         self._level = max(_reached(self._begins, load), min(self._level, _reached(self._ends, load)))
         if subject.standing >= self._level or request.method not in _BEGIN_DIALOGS:
             return PASS

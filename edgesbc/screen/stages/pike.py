@@ -64,6 +64,7 @@ class _Prefixes:
 
 class Pike:
     name = "pike"
+    judges_trunks = False
     phases = frozenset({Phase.ACCEPT, Phase.PACKET})
 
     def __init__(self, settings: PikeSettings, standings: Standings) -> None:

@@ -52,6 +52,7 @@ class ScannerSettings:
 
 class Scanner:
     name = "scanner"
+    judges_trunks = False
     phases = frozenset({Phase.REQUEST})
 
     def __init__(self, settings: ScannerSettings, standings: Standings) -> None:
