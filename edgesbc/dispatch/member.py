@@ -104,7 +104,7 @@ class Member:
 
     @property
     def state(self) -> MemberState:
-        return self.admin_state.value or self.health.state
+        return self.health.state if self.admin_state is AdminState.ENABLED else self.admin_state.value
 
     @property
     def tls_name(self) -> str:

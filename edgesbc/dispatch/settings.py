@@ -122,8 +122,8 @@ class MemberSettings:
     @property
     def numbers(self) -> Numbers | None:
         """The rewriting of the called number; None if it stays as it is."""
-        numbers = Numbers(self.strip, self.prepend, self.rewrite)
-        return None if numbers == Numbers() else numbers
+        rewrites = self.strip or self.prepend or self.rewrite is not None  # it is asked for each request
+        return Numbers(self.strip, self.prepend, self.rewrite) if rewrites else None
 
 
 @attrs.frozen

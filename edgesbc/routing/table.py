@@ -123,8 +123,8 @@ class Route:
     @property
     def numbers(self) -> Numbers | None:
         """The rewriting of the called number; None if it stays as it is."""
-        numbers = Numbers(self.strip, self.prepend, self.rewrite)
-        return None if numbers == Numbers() else numbers
+        rewrites = self.strip or self.prepend or self.rewrite is not None  # it is asked for each request
+        return Numbers(self.strip, self.prepend, self.rewrite) if rewrites else None
 
     @property
     def where(self) -> str:
@@ -161,7 +161,7 @@ class _Rule:
     def matches(self, flow: Flow, request: Request, trunk: str | None, wall: float) -> bool:
         listener = flow.listener
         return (
-            (self.from_ == listener.name or self.from_ == listener.zone.value)
+            (self.from_ == listener.name or self.from_ == listener.zone)
             and (not self.methods or request.method in self.methods)
             and (not self.trunks or trunk in self.trunks)
             and (not self.source or flow.peer.host in self.source)
@@ -171,7 +171,7 @@ class _Rule:
             and (not self.prefixes or any(user.startswith(self.prefixes) for user in spellings(request.uri)))
             and (self.request_user is None or _matches_user(self.request_user, request.uri))
             and (self.from_user is None or _matches_user(self.from_user, request.from_.uri))
-            and all(_matches(search, field_value(request, name)) for name, search in self.header)
+            and (not self.header or all(_matches(search, field_value(request, name)) for name, search in self.header))
             and (self.hours is None or self.hours.contains(wall))
         )
 
