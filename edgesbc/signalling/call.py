@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from edgesbc.base import limits
 from edgesbc.base.address import CallHolder, Flow, Source, SourceKey, Transport, Zone
@@ -25,6 +25,7 @@ __all__ = [
     "TARGETED",
     "Call",
     "CallState",
+    "GivenToken",
     "Leg",
     "check_dialog_fields",
     "learn_target",
@@ -40,6 +41,25 @@ TARGETED = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK
 _LAST_CSEQ = 2**31 - 1
 
 
+class GivenToken:
+    """A token of the edge that the peer of one leg has for that of the other, as the user of a Contact.
+
+    ``contact`` is the value of that Contact, ``text`` the token, ``content`` what it was made from, and ``tag`` that of
+    the leg then. ``target`` is what it opens to; None where it is to be opened for that.
+    """
+
+    __slots__ = ("contact", "content", "tag", "target", "text")
+
+    def __init__(
+        self, contact: str, text: str, content: tuple[object, ...], tag: str, target: RemoteTarget | None
+    ) -> None:
+        self.contact: Final = contact
+        self.text: Final = text
+        self.content: Final = content
+        self.tag: Final = tag
+        self.target: Final = target
+
+
 class Leg:
     """One side of a dialog: how to reach that peer, and how it names itself.
 
@@ -49,7 +69,7 @@ class Leg:
     the flow on which the dialog began, ``flow`` the one that it uses now.
     """
 
-    __slots__ = ("address", "contact", "contact_value", "cseq", "first", "flow", "routes", "tag", "token", "token_for")
+    __slots__ = ("address", "contact", "contact_value", "cseq", "first", "flow", "given", "routes", "tag")
 
     def __init__(self, flow: Flow) -> None:
         self.flow = self.first = flow
@@ -59,8 +79,7 @@ class Leg:
         self.contact_value = ""
         self.routes: tuple[str, ...] = ()
         self.cseq = 0
-        self.token = ""  # the Contact value for this peer on the other side, and the content that it was sealed from
-        self.token_for: tuple[object, ...] = ()
+        self.given: GivenToken | None = None  # what stands for this peer on the other side
 
     def learn_dialog(self, response: Response, called: str) -> None:
         """Take tag, address and route set from an answer to the INVITE; those of a 2xx replace those of a 1xx

@@ -16,7 +16,7 @@ from edgesbc.base.address import Flow, Listener, Zone
 from edgesbc.base.prefixes import source_key
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
-from edgesbc.signalling.call import Leg, learn_target, remote_target, route_set
+from edgesbc.signalling.call import GivenToken, Leg, learn_target, remote_target, route_set
 from edgesbc.signalling.flows import Flows
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.long_targets import LONG_TARGET, LongTargets
@@ -65,16 +65,18 @@ class ContactTokens:
             return ""
         names = self._holder_names(holder, now)
         content = (leg.contact, leg.routes, leg.flow, leg.tag, holder.listener.id, names)
-        if leg.token_for != content:
+        given = leg.given
+        if given is None or given.content != content:
             target = remote_target(leg, self._flows.epoch)
             target.kind = TokenKind.CALL if call else TokenKind.EVENT
             target.call = call
             target.dialog = dialog_digest(call_id, leg.tag)
             target.holders = tuple([holder_digest(word, name) for word, name in names])
             token = self._seal(target, leg, holder, now)
-            leg.token = topology.contact(holder.listener, token)
-            leg.token_for = content
-        return leg.token
+            contact = topology.contact(holder.listener, token)
+            is_whole = target.uri == leg.contact  # and no text of it is kept in LongTargets
+            given = leg.given = GivenToken(contact, token, content, leg.tag, target if is_whole else None)
+        return given.contact
 
     def contact_for_sender(self, message: Message, sender: Flow, holder: Flow, now: float, call: int = 0) -> str:
         """The Contact value for the sender of a message that belongs to no call, or to another fork of one."""

@@ -16,7 +16,7 @@ from edgesbc.screen.standing import Standing
 from edgesbc.signalling import topology
 from edgesbc.signalling.adopted_calls import AdoptedCall, AdoptedCalls
 from edgesbc.signalling.bodies import crossing_body, has_sdp
-from edgesbc.signalling.call import Call, Leg, learn_target
+from edgesbc.signalling.call import Call, GivenToken, Leg, learn_target
 from edgesbc.signalling.calls import Calls
 from edgesbc.signalling.context_parts import ContextParts
 from edgesbc.signalling.incoming import Incoming
@@ -117,9 +117,14 @@ class InDialogRequests:
 
     def _find_call(self, incoming: Incoming) -> tuple[RemoteTarget | None, Call | None]:
         """What the token in the Request-URI leads to, None without one of the edge, and the call of the request."""
-        request, flow, tokens = incoming.message, incoming.flow, self._parts.tokens
-        token = tokens.open(request.uri.user or "", flow)
-        return token, self._calls.find(request, flow.listener.zone, tokens.call_named_by(token))
+        request, zone, tokens = incoming.message, incoming.flow.listener.zone, self._parts.tokens
+        user = request.uri.user or ""
+        for call in self._calls.of_tags(request.call_id, request.from_tag, request.to_tag, zone):
+            given = _given_token(call, request, zone)
+            if given is not None and given.text == user:
+                return given.target, call  # the usual case: there is no need to decrypt it
+        token = tokens.open(user, incoming.flow)
+        return token, self._calls.find(request, zone, tokens.call_named_by(token))
 
     def _route(self, incoming: Incoming, token: RemoteTarget | None, call: Call | None, now: float) -> NextHop | None:
         """Where a request inside a dialog goes; None if it was refused."""
@@ -188,7 +193,9 @@ class InDialogRequests:
                 return True
             self._refuse_unknown(incoming, now)
             return False
-        if target.dialog != dialog_digest(request.call_id, request.to_tag):
+        given = _given_token(call, request, incoming.flow.listener.zone) if call is not None else None
+        is_given = given is not None and given.target is target  # then it was made for this dialog
+        if not is_given and target.dialog != dialog_digest(request.call_id, request.to_tag):
             self._screener.refuse_token(incoming, "another dialog", now, Reason.NO_DIALOG.status)
             return False
         if not self._is_peer(target, request, incoming.flow, call, now):
@@ -203,13 +210,13 @@ class InDialogRequests:
         """Whether the sender is the peer that a token was given to, or the same one at another address: the call knows
         by which flow it was there last."""
         tokens = self._parts.tokens
+        legs = call.legs_of(request.from_tag, request.to_tag) if call is not None else None
+        if legs is not None and _same_peer(legs[0], flow):
+            return True
         if tokens.is_holder(target, flow, now):
             return True
-        legs = call.legs_of(request.from_tag, request.to_tag) if call is not None else None
-        if legs is None:
-            return False
-        former = legs[0].flow
-        return _same_peer(legs[0], flow) or tokens.is_now(former, flow, now) or tokens.is_related(former, flow)
+        former = legs[0].flow if legs is not None else None
+        return former is not None and (tokens.is_now(former, flow, now) or tokens.is_related(former, flow))
 
     def _outlives_call(self, target: RemoteTarget, incoming: Incoming, now: float) -> bool:
         """Whether a request of a call that is not known may still be sent on: the call has just ended, or it was there
@@ -247,6 +254,17 @@ class InDialogRequests:
             self._calls.end(call, now)
         elif call.callee is not None:
             self._parts.media.return_to(call, call.callee.tag)
+
+
+def _given_token(call: Call, request: Request, zone: Zone) -> GivenToken | None:
+    """The token that the sender of a request of the call, in that zone, has for the receiver; None where it has none
+    for this dialog, or the edge does not have what that opens to."""
+    legs = call.legs_of(request.from_tag, request.to_tag)
+    receiver = legs[1] if legs is not None else None
+    if receiver is None or receiver.flow.listener.zone is zone:
+        return None
+    given = receiver.given
+    return given if given is not None and given.target is not None and given.tag == request.to_tag else None
 
 
 def _proves_address(call: Call, request: Request, flow: Flow) -> bool:

@@ -6,11 +6,13 @@ import binascii
 import enum
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 
 __all__ = ["SHORTEST_TOKEN", "RemoteTarget", "Sealer", "TokenKind", "dialog_digest", "holder_digest"]
@@ -46,8 +48,11 @@ class TokenKind(enum.Enum):
     FIRST_FORM = ""
     """The token was made before tokens had a kind: it may be any of them."""
 
+    __hash__ = object.__hash__  # members are singletons
 
-_KINDS: Final = {kind.value.encode(): kind for kind in TokenKind if kind.value}
+
+_WRITTEN: Final = {kind: kind.value.encode() for kind in TokenKind if kind.value}
+_KINDS: Final = {written: kind for kind, written in _WRITTEN.items()}
 
 
 class RemoteTarget:
@@ -101,6 +106,7 @@ def dialog_digest(call_id: str, tag: str) -> bytes:
     return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), digest_size=_DIALOG_BYTES).digest()
 
 
+@lru_cache(limits.REMEMBERED_ADDRESSES)
 def holder_digest(kind: str, name: str) -> bytes:
     """A peer that may use a token: ``kind`` says what ``name`` is, such as an address. 6 bytes: a peer cannot choose
     among as many addresses, trunks or accounts."""
@@ -170,7 +176,7 @@ class Sealer:
 
 def _binding(target: RemoteTarget) -> bytes:
     """What a token was made for, as its first bytes: the kind, the number of holders, the digests, and the numbers."""
-    head = target.kind.value.encode() + bytes((len(target.holders),))
+    head = _WRITTEN[target.kind] + bytes((len(target.holders),))
     tail = _number(target.call) if target.kind is TokenKind.CALL else b""
     if target.kind is TokenKind.REFERRED:
         tail = _number(target.call) + _number(target.until)

@@ -7,11 +7,12 @@ import binascii
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.devices import Device, from_pbx, methods, statuses
-from support.signalling import CALLER, CARRIERS, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, invite, respond
+from support.signalling import CALLER, CARRIERS, CORE, MEMBERS, OFFER, PUBLIC, EdgeHarness, Entropy, invite, respond
 
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Source, Zone
 from edgesbc.screen.stages.method import CALLS
+from edgesbc.signalling.tokens import Sealer
 from edgesbc.sip.message import Request, Response
 
 PBX = Flow(CORE, MEMBERS[0])
@@ -44,6 +45,21 @@ def by_caller(method: str, uri: str, number: int = 2, to_tag: str = "bob", call_
 
 def by_pbx(method: str, uri: str, number: int = 2, call_id: str = "c1") -> bytes:
     return from_pbx(method, uri, call_id, number, to_tag="alice", from_tag="bob")
+
+
+def test_what_the_edge_keeps_of_a_token_is_what_it_opens_to(open_harness: EdgeHarness) -> None:
+    given_to_caller, given_to_pbx = call(open_harness)
+    (live,), sealer = open_harness.edge.parts.calls, Sealer([b"k" * 16], Entropy())
+    assert live.callee is not None
+    for leg, uri, holder in ((live.callee, given_to_caller, CALLER), (live.caller, given_to_pbx, PBX)):
+        given, opened = leg.given, sealer.open(token_of(uri), holder.listener.zone)
+        assert given is not None
+        assert given.target is not None
+        assert opened is not None
+        assert given.text == token_of(uri)
+        assert given.contact == f"<{uri}>"
+        for name in type(opened).__slots__:
+            assert getattr(given.target, name) == getattr(opened, name), name
 
 
 # --- the peer ------------------------------------------------------------------------------------------------
