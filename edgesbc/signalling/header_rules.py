@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
 from edgesbc.screen.standing import Standing
 from edgesbc.signalling.bodies import BodyRules
@@ -73,9 +73,11 @@ class FieldFilter:
         """The fields that cross, in their order. It is called for every message: of names that the parser knows,
         each costs a look-up or two."""
         passes, stops = self._passes, self._stops
-        return [
-            pair for pair in fields if pair[0] in passes or (pair[0] not in stops and self._passes_unknown(pair[0]))
+        pairs: Iterable[tuple[str, ...]] = fields  # compiled, a tuple of known length would be unpacked and made anew
+        crossing = [
+            pair for pair in pairs if pair[0] in passes or (pair[0] not in stops and self._passes_unknown(pair[0]))
         ]
+        return cast(Fields, crossing)
 
     def _passes_unknown(self, name: str) -> bool:
         """Whether a field crosses whose name the parser does not know.
