@@ -19,8 +19,8 @@ class NgDialog:
     """
 
     __slots__ = (
-        "answered", "call_id", "created", "due", "interfaces", "labels", "last_signal", "metadata", "protocols",
-        "queued", "session_id", "tags", "via_branch",
+        "answer", "answered", "call_id", "created", "due", "interfaces", "labels", "last_signal", "metadata",
+        "protocols", "queued", "session_id", "tags", "via_branch",
     )  # fmt: skip
 
     def __init__(self, session_id: str, call_id: str, tags: tuple[str, str], via_branch: str, now: float) -> None:
@@ -29,6 +29,8 @@ class NgDialog:
         self.tags = tags
         self.via_branch = via_branch
         self.answered = False
+        self.answer: tuple[str, str, bytes, bytes] | None = None
+        """The last answer: the tags of offerer and answerer, the description, and that for the other side."""
         self.interfaces = ("", "")
         self.labels = ["", ""]
         self.metadata = ""

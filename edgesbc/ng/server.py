@@ -90,6 +90,7 @@ class NgServer:
         self._dialogs = NgDialogs()
         self._deadlines: Deadlines[NgDialog] = Deadlines()
         self._replies = KeptReplies()
+        self._last_answers = KeptReplies(limits.ENDED_CALL_SECONDS)
         self.counts = Counts()
         self.timeouts = 0
         """Sessions that ended for silence."""
@@ -184,7 +185,7 @@ class NgServer:
     def expire(self, now: float) -> None:
         """End the sessions whose delayed delete is due."""
         for dialog in self._deadlines.pop_due(now):
-            self._end(dialog)
+            self._end(dialog, now)
 
     def media_event(self, event: MediaTimeout | MediaSilence) -> None:
         """The media plane has ended a session, or tells of one side's silence."""
@@ -239,7 +240,12 @@ class NgServer:
             return {"result": "ok", "sdp": sdp}
         dialog = self._dialogs.for_answer(options.call_id, options.from_tag, options.to_tag, options.via_branch)
         if dialog is None:
-            return error(_UNKNOWN_CALL)
+            # A 2xx is repeated until its ACK comes (RFC 3261 section 13.3.1.4), which the BYE may have overtaken. A
+            # proxy that got an error would send on the description as it is.
+            names = _answer_names(options.call_id, options.from_tag, options.to_tag)
+            kept = self._last_answers.get((names, sdp), now)
+            return error(_UNKNOWN_CALL) if kept is None else {"result": "ok", "sdp": kept}
+        received = sdp
         sdp = adapt_answer(sdp, options, dialog.protocols)
         reply = self._media.carry_out(
             Answer(dialog.session_id, options.from_tag, options.to_tag, sdp, options.received_from)
@@ -250,6 +256,7 @@ class NgServer:
         tags = [*dialog.tags]
         tags[side] = options.to_tag
         dialog.tags = tags[0], tags[1]
+        dialog.answer = options.from_tag, options.to_tag, received, reply.sdp
         if not dialog.answered:
             # As rtpengine: from the first answer on, silence ends a session. Nothing says whether the call is answered.
             dialog.answered = True
@@ -268,7 +275,7 @@ class NgServer:
             if options.delay:
                 self._deadlines.schedule(dialog, now + options.delay)
             else:
-                self._end(dialog)
+                self._end(dialog, now)
         return _fitting(reply)
 
     def _query(self, command: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -344,13 +351,20 @@ class NgServer:
         for _ in options.ignored:
             self.counts.add("flag", "ignored")
 
-    def _end(self, dialog: NgDialog) -> None:
+    def _end(self, dialog: NgDialog, now: float) -> None:
+        if dialog.answer is not None:
+            offerer, answerer, sdp, relayed = dialog.answer
+            self._last_answers.put((_answer_names(dialog.call_id, offerer, answerer), sdp), relayed, now)
         self._media.carry_out(Delete(dialog.session_id, dialog.tags[0] or dialog.tags[1]))
         self._forget(dialog)
 
     def _forget(self, dialog: NgDialog) -> None:
         self._deadlines.schedule(dialog, None)
         self._dialogs.remove(dialog)
+
+
+def _answer_names(call_id: str, offerer: str, answerer: str) -> str:
+    return f"{call_id}\0{offerer}\0{answerer}"
 
 
 def _fitting(reply: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_the_oldest_give_way_by_bytes_and_a_second_reply_replaces_the_first():
         kept = KeptReplies()
         for _ in range(50):
             kept.put(("a", b"same"), b"x" * 60, 0.0)
-        kept.put(("a", b"other"), b"x" * 40, 0.0)
+        kept.put(("a", b"other"), b"x" * 30, 0.0)
         assert len(kept) == 2
         kept.put(("a", b"more"), b"x" * 50, 0.0)
         assert kept.get(("a", b"same"), 0.0) is None

@@ -185,6 +185,18 @@ def test_a_refused_answer_changes_nothing(harness):
     harness.described("answer", sdp(CALLEE, 5800), to_tag="b")
 
 
+def test_an_answer_that_is_repeated_after_the_end_of_the_call_shows_no_address_of_the_inside(harness):
+    """The BYE has overtaken the ACK, and the callee repeats its 2xx: after an error, proxies pass it on as it is."""
+    _, answered = set_up(harness)
+    harness.ask("delete", call_id="c", from_tag="a")
+    assert harness.described("answer", sdp(CALLEE, 5000), to_tag="b") == answered
+    assert harness.state() == ([], [], 0)
+    assert harness.reason("answer", to_tag="b", sdp=sdp(CALLEE, 5002)) == "Unknown call-id"
+    assert harness.reason("answer", to_tag="c", sdp=sdp(CALLEE, 5000)) == "Unknown call-id"
+    harness.now = limits.ENDED_CALL_SECONDS + 1
+    assert harness.reason("answer", to_tag="b", sdp=sdp(CALLEE, 5000)) == "Unknown call-id"
+
+
 def test_a_full_table_and_a_range_without_ports_send_the_proxy_to_the_next_media_plane():
     harness = NgHarness(last=30003, max_sessions=1)
     set_up(harness)

@@ -21,7 +21,7 @@ _KAMAILIO = """\
 #!KAMAILIO
 log_stderror=yes
 debug=2
-children=2
+children=1
 disable_tcp=yes
 auto_aliases=no
 dns=no
