@@ -32,7 +32,8 @@ class ProcessStatus(TypedDict):
     pid: int
     """0: it does not run now."""
     state: str
-    """``starting``, ``running``, or ``waiting`` until it is started again."""
+    """``starting``, ``running``, ``waiting`` until it is started again, or ``spare``: it waits to take another's
+    place."""
     since: float
     """For how many seconds it has been in this state."""
     restarts: int

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import trio
 
+from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.kernel_relay.flow_map import RelayMaps
 from edgesbc.media.plane_settings import MediaPlaneSettings
@@ -58,6 +59,8 @@ class ChildArguments:
     media_settings: MediaPlaneSettings | None = None
     kernel: RelayMaps | None = None
     """The maps of a kernel relay, which the supervisor holds."""
+    spare: bool = False
+    """Whether it waits until it is told to run."""
     http: str = ""
     """Where to serve HTTP."""
 
@@ -95,6 +98,11 @@ class StartedProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, though nobody has waited for it."""
+        return self._process.poll() is not None
+
     def signal(self, number: int) -> None:
         """Send a signal; nothing if the process has ended."""
         with suppress(ProcessLookupError):
@@ -103,10 +111,17 @@ class StartedProcess:
     async def wait(self) -> int:
         """Wait for its end, and end the processes that it has started. Returns the exit code, or minus the signal."""
         await trio.lowlevel.wait_readable(self._pidfd)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # before it is reaped: its number is not used again so far
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # before it is reaped: its number is not used again so far
         os.close(self._pidfd)
         return self._process.wait()
+
+    def discard(self) -> None:
+        """End a process that has not begun its work."""
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+        os.close(self._pidfd)
 
 
 def start_process(module: str, arguments: ChildArguments) -> StartedProcess:
@@ -131,11 +146,21 @@ def logged_containment(name: str) -> Containment:
     return Containment(report)
 
 
+def _is_needed(link: int) -> bool:
+    """Wait until a spare process is to take the place of another; False: the supervisor is gone."""
+    with socket.socket(fileno=os.dup(link)) as sock:
+        return bool(sock.recv(limits.MEDIA_LINK_BYTES))
+
+
 def child_main(
     name: str, run: Callable[[ChildArguments, SupervisorLink], Coroutine[Any, Any, int]], argv: Sequence[str]
 ) -> int:
     """The main function of such a process: ``run`` returns its exit code."""
     arguments = ChildArguments.from_json(argv[1])
+    if arguments.spare:
+        name_process(f"edgesbc: {name} (spare)")
+        if not _is_needed(arguments.link):
+            return 0
     name_process(f"edgesbc: {name}")
     logs.configure(sys.stderr, arguments.log.form, arguments.log.level)
 

@@ -46,10 +46,13 @@ _AWAY = "signalling is being started; ask again in a moment"
 class _Child:
     """One process: how it is started, and how it is."""
 
-    def __init__(self, name: str, module: str, arguments: ChildArguments) -> None:
+    def __init__(self, name: str, module: str, arguments: ChildArguments, has_spare: bool = False) -> None:
         self.name = name
         self.module = module
         self.arguments = arguments
+        self.has_spare = has_spare
+        """Whether another process is kept that takes its place when it ends: starting Python takes a second."""
+        self.spare: tuple[StartedProcess, socket.socket] | None = None
         self.process: StartedProcess | None = None
         self.link: JsonLink | None = None
         self.state = "starting"
@@ -108,6 +111,9 @@ class Supervisor:
                 for child in self._children:
                     keep = partial(self._keep, child, nursery)
                     nursery.start_soon(self._containment.keep_running, f"process {child.name}", keep)
+                    if child.has_spare:
+                        keep = partial(self._keep_spare, child)
+                        nursery.start_soon(self._containment.keep_running, f"spare process {child.name}", keep)
                 await self._ending.wait()
                 await self._end_all()
                 nursery.cancel_scope.cancel()
@@ -137,7 +143,7 @@ class Supervisor:
                 media_settings=settings,
                 kernel=None if kernel is None else kernel.maps,
             )
-            yield _Child("media", "edgesbc.processes.media_control", arguments)
+            yield _Child("media", "edgesbc.processes.media_control", arguments, has_spare=True)
         pairs = tuple(
             (opened.sock.fileno(), -1 if opened.untrusted is None else opened.untrusted.fileno())
             for opened in listeners
@@ -150,7 +156,7 @@ class Supervisor:
             control=control.fileno(),
             listeners=pairs,
         )
-        yield _Child("signalling", "edgesbc.processes.signalling", arguments)
+        yield _Child("signalling", "edgesbc.processes.signalling", arguments, has_spare=True)
         if policy.observe.http is not None:
             arguments = attrs.evolve(common, http=str(policy.observe.http))
             yield _Child("observe", "edgesbc.processes.observing", arguments)
@@ -186,24 +192,56 @@ class Supervisor:
                 return
 
     async def _run_once(self, child: _Child, nursery: trio.Nursery) -> int:
-        """Start a process and wait for its end. Returns the exit code, or minus the number of a signal."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            with theirs:
-                try:
-                    arguments = attrs.evolve(child.arguments, link=theirs.fileno())
-                    process = child.process = start_process(child.module, arguments)
-                except OSError as error:
-                    self._log.error("a process cannot be started", process=child.name, error=str(error))
-                    return 1
-            link = child.link = JsonLink(ours, lambda told: self._learn(child, told))
+        """Run a process until its end. Returns the exit code, or minus the number of a signal."""
+        spare, child.spare = child.spare, None
+        try:
+            process, sock = spare or self._start(child)
+        except OSError as error:
+            self._log.error("a process cannot be started", process=child.name, error=str(error))
+            return 1
+        with sock:
+            child.process = process
+            link = child.link = JsonLink(sock, partial(self._learn, child))
+            if spare is not None:
+                link.tell(go=True)
             self._enter(child, "starting")
-            nursery.start_soon(self._containment.keep_running, "process link", link.run)
             try:
-                return await process.wait()
+                async with trio.open_nursery() as of_process:
+                    of_process.start_soon(self._containment.keep_running, "process link", link.run)
+                    code = await process.wait()
+                    of_process.cancel_scope.cancel()
             finally:
                 child.process = child.link = None
                 self._enter(child, "waiting")
+        return code
+
+    def _start(self, child: _Child, spare: bool = False) -> tuple[StartedProcess, socket.socket]:
+        """Start a process; the socket is this end of its link. Raises ``OSError``."""
+        sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                arguments = attrs.evolve(child.arguments, link=theirs.fileno(), spare=spare)
+                return start_process(child.module, arguments), sock
+            except OSError:
+                sock.close()
+                raise
+
+    async def _keep_spare(self, child: _Child) -> None:
+        """Have a process wait that can take the place of ``child``, from when that has run for the first time."""
+        while True:
+            while child.spare is not None or child.state != "running":
+                await self._changed.wait()
+            spare = child.spare = self._start(child, spare=True)
+            self._tell()
+            try:
+                while child.spare is spare and not spare[0].has_ended:
+                    with trio.move_on_after(limits.RESTART_SECONDS_MOST):
+                        await self._changed.wait()
+            finally:
+                if child.spare is spare:
+                    child.spare = None
+                    spare[1].close()
+                    spare[0].discard()
 
     def _learn(self, child: _Child, told: dict[str, Any]) -> None:
         if "relays" in told:
@@ -247,7 +285,12 @@ class Supervisor:
 
     def _rows(self) -> list[dict[str, Any]]:
         own = {"name": "supervisor", "pid": os.getpid(), "state": "running", "began": self._began, "restarts": 0}
-        return [own, *(child.row for child in self._children), *self._relays]
+        spares = [
+            {**child.row, "name": f"{child.name} spare", "pid": child.spare[0].pid, "state": "spare", "restarts": 0}
+            for child in self._children
+            if child.spare is not None
+        ]
+        return [own, *(child.row for child in self._children), *spares, *self._relays]
 
     # --- the end -----------------------------------------------------------------------------------------
 
@@ -315,7 +358,10 @@ class Supervisor:
         return {"calls": 0, "grace": 0.0}
 
     def _status(self) -> EdgeStatus:
-        policy = self._policy
+        policy, processes = self._policy, statuses(self._rows())
+        for process in processes:
+            if process["name"] == "signalling" and process["state"] == "running":
+                process["state"] = "starting"  # it runs, and answers the next question itself
         return {
             "name": policy.edge.name,
             "version": VERSION,
@@ -328,7 +374,7 @@ class Supervisor:
             "adopted_calls": 0,
             "draining": self._terminating,
             "not_ready": {"signalling": "is being started"},
-            "processes": statuses(self._rows()),
+            "processes": processes,
         }
 
 
