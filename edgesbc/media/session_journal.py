@@ -131,19 +131,19 @@ class SessionJournal:
             entry.establish = copy.establish
 
     def copies(self) -> Iterator[SessionCopy]:
-        """Every session."""
+        """Every session but those whose only offer was taken back."""
         for session_id in self._entries:
             copy = self.copy_of(session_id)
             if copy is not None:
                 yield copy
 
     def copy_of(self, session_id: str) -> SessionCopy | None:
-        """The session with that identifier, None where there is none."""
+        """The session with that identifier, None where there is none or its only offer was taken back."""
         entry = self._entries.get(session_id)
         if entry is None:
             return None
         exchanges = tuple(exchange for exchange in (entry.agreed, entry.pending) if exchange is not None)
-        return SessionCopy(session_id, exchanges, entry.establish)
+        return SessionCopy(session_id, exchanges, entry.establish) if exchanges else None
 
     # --- what changes a session --------------------------------------------------------------------------
 
@@ -204,8 +204,7 @@ class SessionJournal:
             return
         entry.pending = None
         if entry.agreed is None:
-            del self._entries[command.session_id]
-            return
+            return  # the session stays without ports, and it may be that of a call that is answered
         answer = entry.agreed.answer
         entry.tags = (entry.agreed.offer.offerer, "" if answer is None else answer.answerer)
 

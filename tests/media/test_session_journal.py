@@ -68,7 +68,7 @@ class Plane:
 def assert_same(plane: Plane) -> None:
     """The ports are those of before, and so are their targets."""
     before, after = plane.harness, plane.restored()
-    assert len(after.table) == len(plane.journal)
+    assert len(after.table) == len(list(plane.journal.copies()))
     assert after.targets() == before.targets()
     sessions = {session.session_id: session for session in after.table.sessions()}
     for one in before.table.sessions():
@@ -95,6 +95,13 @@ STEPS: dict[str, list[MediaCommand]] = {
     "changed": [OFFER, ANSWER, HOLD, FINAL],
     "taken back": [OFFER, ANSWER, HOLD, EARLY, Rollback("c", "b")],
     "offered again after an early answer": [OFFER, ANSWER, HOLD, EARLY, HOLD],
+    "offered again after the call was answered without a description": [
+        OFFER,
+        Establish("c", "a", b"record"),
+        Rollback("c", "a"),
+        OFFER,
+        ANSWER,
+    ],
     "another fork": [OFFER, ANSWER, answer("c", "a", "b2", sdp("10.0.0.12", 7000, more="m=video 0 RTP/AVP 99\r\n"))],
 }
 
@@ -129,7 +136,7 @@ def test_a_command_without_a_reply_counts_after_the_offers_before_it() -> None:
     plane.send(Delete("c", "x"))  # no side has this tag
     assert len(plane.journal) == 1
     plane.send(Rollback("c", "a"))
-    assert len(plane.journal) == 0
+    assert not list(plane.journal.copies())
 
 
 def test_a_session_that_timed_out_is_not_restored() -> None:
