@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
@@ -205,7 +205,8 @@ class Channel:
             return _is_rtcp(data)
         return is_udptl(data) if self.latch.target.udptl else is_media(data)
 
-    def _lock(self, address: tuple[str, int]) -> None:
+    def _lock(self, address: Any) -> None:
+        """The latch has taken the source ``address``, which has four parts in IPv6."""
         if self.latch.firm:
             try:
                 self.sock.connect(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from support.containment import unfailing
 
@@ -16,8 +17,8 @@ from edgesbc.media.relay_thread import RelayThread
 __all__ = ["SteppedRelay"]
 
 
-class SteppedRelay(RelayPorts):
-    """``clock`` is that of the pool of ports and of the loop. The first internal error fails the test."""
+class SteppedRelay:
+    """:class:`RelayPorts` and its loop. ``clock`` is that of both. The first internal error fails the test."""
 
     def __init__(
         self,
@@ -30,16 +31,20 @@ class SteppedRelay(RelayPorts):
         fail = failed or (lambda error: containment.fault("media packet", error))
         self.thread = RelayThread(relay_capacity(interfaces), fail, clock)
         self.loop = self.thread.open()
-        super().__init__(interfaces, [self.thread], clock, random.Random().random, kernel)
+        self.ports = RelayPorts(interfaces, [self.thread], clock, random.Random().random, kernel)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the ports have: a compiled class has no subclasses."""
+        return getattr(self.ports, name)
 
     def turn(self) -> int:
         """Commands that wait, and a packet of each port; returns how many packets were taken."""
-        self.flush()
+        self.ports.flush()
         self.loop.carry_out_commands()
         taken = self.loop.turn(0.0)
         self.thread.client.receive()
         return taken
 
     def close(self) -> None:
-        super().close()
+        self.ports.close()
         self.loop.close()
