@@ -135,6 +135,14 @@ class DestinationSet:
                     return chosen
         return []
 
+    def has_both_families(self, member: Member) -> bool:
+        """Whether the host of ``member`` has addresses of both families, so that :meth:`alternative` may change it."""
+        ipv6 = ":" in member.target.host
+        return any(
+            (":" in other.target.host) is not ipv6 and other.host == member.host and other.transport is member.transport
+            for other in self.members
+        )
+
     def alternative(
         self, member: Member, now: float, exclude: Collection[Member], selection: SelectionRequest
     ) -> Member | None:

@@ -134,6 +134,11 @@ class Dispatcher:
         destination_set = self._sets.get(set_name)
         return "" if destination_set is None else destination_set.family
 
+    def has_both_families(self, member: Member) -> bool:
+        """Whether the host of a member has addresses of both families."""
+        destination_set = self._sets.get(member.set_name)
+        return destination_set is not None and destination_set.has_both_families(member)
+
     # --- looking up --------------------------------------------------------------------------------------
 
     @property

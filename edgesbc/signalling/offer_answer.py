@@ -136,11 +136,13 @@ class OfferAnswer:
         return not self._family and self.should_anchor(self._server.request)
 
     def offer_to(self, family: str, callback: MediaCallback, now: float) -> bool:
-        """Give the request's offer to the media plane, for a hop with an address of ``family``; False, without a
-        callback, where that has it, or the request has none."""
+        """Give the request's offer to the media plane, for a hop with an address of ``family``, "" for either; False,
+        without a callback, where that has it, or the request has none."""
         request, call, offer = self._server.request, self._call, self._offer
         sdp = sdp_of(request)
-        if family == self._family or call is None or sdp is None or not self.should_anchor(request):
+        if call is None or sdp is None or not self.should_anchor(request):
+            return False
+        if family == self._family and (family or offer is not None):
             return False
         self._family = family
         if offer is None:

@@ -95,8 +95,10 @@ class RequestBranches:
 
     @property
     def family(self) -> str:
-        """The address family of the hops that were chosen: that of the first, if they have both."""
-        return family_of(self._chosen[0].hop.flow.peer[0])
+        """The address family of the hops that were chosen: that of the first, if they have both; "" where it may become
+        the other one, because connections to both addresses of a host race (RFC 8305)."""
+        hop = self._chosen[0].hop
+        return "" if self._targets.may_race(hop) else family_of(hop.flow.peer[0])
 
     def send_chosen(self, now: float) -> None:
         """Send to the hops that were chosen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edgesbc.base.address import Flow, Listener, Zone, family_of
+from edgesbc.base.address import Flow, Listener, Transport, Zone, family_of
 from edgesbc.base.errors import WireError
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
@@ -74,6 +74,9 @@ class TargetSet(Protocol):
     def alternative(self, hop: NextHop, now: float) -> NextHop | None:
         """Another address of the same host, which is used if a connection to it is open before that of ``hop``."""
 
+    def may_race(self, hop: NextHop) -> bool:
+        """Whether that may be one of the other address family."""
+
     def refusal(self) -> tuple[int, int]:
         """The answer when there was none: the status, and seconds for Retry-After, 0 for none."""
 
@@ -98,6 +101,9 @@ class SingleTarget:
 
     def alternative(self, hop: NextHop, now: float) -> NextHop | None:
         return None
+
+    def may_race(self, hop: NextHop) -> bool:
+        return False
 
     def refusal(self) -> tuple[int, int]:
         return 503, 5
@@ -183,6 +189,10 @@ class DispatchedTargets:
                     return hops
             self._leave_set(settings)
         return ()
+
+    def may_race(self, hop: NextHop) -> bool:
+        lease, transport = hop.lease, hop.flow.listener.transport
+        return lease is not None and transport is not Transport.UDP and self._dispatcher.has_both_families(lease.member)
 
     def alternative(self, hop: NextHop, now: float) -> NextHop | None:
         selection = self._selection
