@@ -17,7 +17,7 @@ __all__ = ["free_port", "free_range"]
 
 _FIRST, _LAST = 6_100, 9_899
 """The range of all blocks. sipsak writes at most four digits into a Request-URI."""
-_BLOCK = 100
+_BLOCK = 200
 """Ports of a process. They are given out in rotation, so that a number is reused as late as possible."""
 
 
