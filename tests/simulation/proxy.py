@@ -13,6 +13,9 @@ _RELAYED = "z9hG4bKrelay"
 _RING_SECONDS = 3.0
 """After these a proxy that forks in series tries the next phone."""
 
+_CANCELLED_SECONDS = 32.0
+"""64*T1: how long it waits for the final response of a branch that it has cancelled."""
+
 Branch = tuple[str, list[str]]
 """A Request-URI and its Route fields."""
 
@@ -49,6 +52,14 @@ class Fork:
     def _stop(self, client: ClientTransaction) -> None:
         if client.provisional and not client.final and (client.branch, "CANCEL") not in self._agent.client_transactions:
             self._agent.cancel(client)
+            self._agent.after(_CANCELLED_SECONDS, lambda: self._give_up(client))
+
+    def _give_up(self, client: ClientTransaction) -> None:
+        """A branch that was cancelled has had no final response: its callee has lost its state (RFC 3261 section
+        9.1)."""
+        if not client.final:
+            client.final = True
+            self._hear(None)
 
     def _cancel(self) -> None:
         self._ended = True
