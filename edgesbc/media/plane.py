@@ -118,9 +118,8 @@ class MediaPlane:
 
     @property
     def relay_pids(self) -> list[int]:
-        """The relay processes that run, from relay 1 on."""
-        pids = [relay.pid for relay in self._relays if isinstance(relay, RelayProcess)]
-        return [pid for pid in pids if pid is not None]
+        """The process of each relay, from relay 1 on; 0 for one that is being started again."""
+        return [relay.pid or 0 for relay in self._relays if isinstance(relay, RelayProcess)]
 
     @property
     def sessions(self) -> int:

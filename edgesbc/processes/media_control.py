@@ -61,7 +61,7 @@ async def run_media_control(arguments: ChildArguments, supervisor: SupervisorLin
 
             async def tell_of_relays() -> None:
                 """Tell the supervisor which relay processes there are, so that it can show them."""
-                told: list[int] = []
+                told = plane.relay_pids
                 while True:
                     if plane.relay_pids != told:
                         told = plane.relay_pids
@@ -72,7 +72,7 @@ async def run_media_control(arguments: ChildArguments, supervisor: SupervisorLin
             nursery.start_soon(containment.keep_running, "relay processes", tell_of_relays)
             stop_automatic_collections()
             nursery.start_soon(containment.keep_running, "garbage", collect_young_garbage)
-            supervisor.tell(ready=True)
+            supervisor.tell(relays=plane.relay_pids, ready=True)
             async for _ in terminated:
                 break
             nursery.cancel_scope.cancel()

@@ -255,15 +255,15 @@ class Supervisor:
                 self._reload()
 
     def _learn_relays(self, pids: list[int]) -> None:
-        """Relay n of media control has the n-th of these process numbers."""
+        """Relay n of media control has the n-th of these process numbers; 0: it is being started again."""
         before, self._relays = self._relays, []
         for number, pid in enumerate(pids):
             row = before[number] if number < len(before) else None
             if row is None or row["pid"] != pid:
-                restarts = 0 if row is None else row["restarts"] + 1
+                restarts = 0 if row is None else row["restarts"] + (pid != 0)
                 row = {
-                    "name": f"relay {number + 1}", "pid": pid, "state": "running", "began": time.monotonic(),
-                    "restarts": restarts,
+                    "name": f"relay {number + 1}", "pid": pid, "state": "running" if pid else "waiting",
+                    "began": time.monotonic(), "restarts": restarts,
                 }  # fmt: skip
             self._relays.append(row)
         self._tell()

@@ -397,7 +397,9 @@ def test_a_running_plane_relays_by_the_kernel_and_follows_the_routes(hosts: Host
                 while plane.paths["kernel",] < 20:
                     a.sendto(rtp(), ("203.0.113.1", ports[1]))
                     b.sendto(rtp(), ("10.0.0.1", ports[0]))
-                    await trio.to_thread.run_sync(lambda: (a.recv(2048), b.recv(2048)))
+                    for sock in (a, b):
+                        await trio.lowlevel.wait_readable(sock)
+                        sock.recv(2048)
                 ip("-n", hosts.edge, "route", "add", "prohibit", "10.0.0.9/32")
                 assert plane._kernel is not None
                 while plane._kernel.flows:  # noqa: ASYNC110 - there is no event of it

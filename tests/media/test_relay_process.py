@@ -101,7 +101,7 @@ async def running(relays: int) -> AsyncIterator[Processes]:
             nursery.cancel_scope.cancel()
     finally:
         processes.close()
-    assert processes.plane.relay_pids == []
+    assert not any(processes.plane.relay_pids)
 
 
 def status(pid: int, key: str) -> str:
@@ -114,9 +114,14 @@ def command_line(pid: int) -> str:
 
 
 async def end(pid: int, number: int, other: Callable[[], list[int]]) -> None:
-    """Send a signal to a relay process and wait until another one has its place."""
+    """Send a signal to a relay process and wait until another one has its place, which no relay after it takes."""
+    before = other()
     os.kill(pid, number)
-    await until(lambda: bool(other()) and pid not in other())
+    with trio.fail_after(60):
+        while 0 in (now := other()) or now == before:
+            assert len(now) == len(before)
+            await trio.sleep(0.001)
+    assert [old for old, new in zip(before, now, strict=True) if old != new] == [pid]
 
 
 async def test_calls_are_spread_over_relay_processes() -> None:
@@ -181,7 +186,7 @@ async def test_calls_that_begin_and_end_while_the_relay_is_away() -> None:
         os.kill(processes.plane.relay_pids[0], signal.SIGKILL)
         processes.plane.carry_out(Delete(gone.name, "a"))
         new = await processes.call()
-        await until(lambda: bool(processes.faults) and bool(processes.plane.relay_pids))
+        await until(lambda: bool(processes.faults) and all(processes.plane.relay_pids))
         processes.plane.carry_out(Delete(gone.name, "a"))
         assert await new.talks()
         assert await stays.talks()

@@ -32,7 +32,11 @@ def run_in(namespace: str) -> tuple[str, ...]:
 
 
 def inside(namespace: str, function: Callable[[], T]) -> T:
-    """What ``function`` returns, called by a thread in that namespace ("": the test's own): its sockets stay there."""
+    """What ``function`` returns, called by a thread in that namespace ("": the test's own): its sockets stay there.
+
+    ``function`` must not use ``trio.to_thread``: trio keeps a thread for later callers, also for tests in other
+    namespaces, and that thread stays in this one.
+    """
     if not namespace:
         return function()
     results: list[T] = []
