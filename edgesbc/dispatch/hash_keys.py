@@ -5,8 +5,7 @@ from __future__ import annotations
 from edgesbc.base.address import Source
 from edgesbc.sip.field_lookup import field_value
 from edgesbc.sip.message import Request
-from edgesbc.sip.uri import Uri
-from edgesbc.sip.user_part import plain_user
+from edgesbc.sip.user_part import address_of_record, plain_user
 
 __all__ = ["hash_key"]
 
@@ -23,17 +22,12 @@ def hash_key(hash_on: str, request: Request, source: Source) -> str:
         case "call-id":
             return request.call_id
         case "from-uri":
-            return _address_of_record(request.from_.uri)
+            return address_of_record(request.from_.uri)
         case "to-uri":
-            return _address_of_record(request.to.uri)
+            return address_of_record(request.to.uri)
         case "request-user":
             return plain_user(request.uri)
         case "source":
             return source.host  # without the port, which changes behind NAT and with each connection
         case _:
             return field_value(request, hash_on.removeprefix("header:")) or ""
-
-
-def _address_of_record(uri: Uri) -> str:
-    """User and host, without what a caller may write differently each time: password, port, parameters, separators."""
-    return f"{plain_user(uri)}@{uri.host}"

@@ -20,7 +20,8 @@ from edgesbc.signalling.targets import NextHop, listener_for
 from edgesbc.signalling.transactions import ClientTransaction, ServerTransaction
 from edgesbc.sip.build import request_fields
 from edgesbc.sip.delivery import SendFailure
-from edgesbc.sip.message import Response, serialise
+from edgesbc.sip.message import Request, Response, serialise
+from edgesbc.sip.user_part import address_of_record, plain_user
 from edgesbc.sip.values import parse_retry_after
 
 __all__ = ["HealthFeedback", "HealthProbes"]
@@ -99,17 +100,15 @@ class HealthFeedback:
         return source_key(self._server.flow.peer.host)
 
     def _called(self) -> str:
-        """What the request asks for: the number, or the user that registers."""
+        """What the request asks for, in one spelling: the number, or the user that registers."""
         request = self._server.request
-        return (request.get("To") or "") if request.method == "REGISTER" else str(request.uri)
+        if request.method == "REGISTER":
+            return _user_of(request, "To")
+        return plain_user(request.uri) or request.uri.host
 
     def _calling_user(self) -> str:
-        """The user that a trunk sends the request for."""
-        try:
-            uri = self._server.request.from_.uri
-        except WireError:
-            return ""
-        return f"{uri.user}@{uri.host}"
+        """The user that a trunk sends the request for, in one spelling."""
+        return _user_of(self._server.request, "From")
 
     def _asks_for_rest(self, member: Member, response: Response, now: float) -> bool:
         """Whether the answer has a Retry-After that gives the member a rest (RFC 3261 section 21.5.4); it is then
@@ -138,6 +137,14 @@ class HealthFeedback:
     def _record_failover(self, member: Member, why: str, now: float) -> None:
         detail = f"{member.name} {why}"
         self._effects.record(now, Reason.FAILOVER, self._server.source, self._server.request.call_id, detail)
+
+
+def _user_of(request: Request, name: str) -> str:
+    """The address of record in From or To, "" where it is malformed."""
+    try:
+        return address_of_record((request.to if name == "To" else request.from_).uri)
+    except WireError:
+        return ""
 
 
 def _words(timeout: bool) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from edgesbc.sip.uri import Uri
 
-__all__ = ["WrittenUser", "plain_user", "spellings"]
+__all__ = ["WrittenUser", "address_of_record", "plain_user", "spellings"]
 
 # phonedigit       = DIGIT / [ visual-separator ]
 # phonedigit-hex   = HEXDIG / "*" / "#" / [ visual-separator ]
@@ -39,6 +39,12 @@ def plain_user(uri: Uri) -> str:
     if user.isascii() and user.isalnum():
         return user
     return _plain(user.partition(":")[0], is_tel=False)
+
+
+def address_of_record(uri: Uri) -> str:
+    """User and host of ``uri`` as they are compared, without what a caller may write differently each time: password,
+    port, parameters, visual separators."""
+    return f"{plain_user(uri)}@{uri.host}"
 
 
 def spellings(uri: Uri) -> tuple[str, ...]:

@@ -105,6 +105,30 @@ def test_refused_calls_of_few_users_or_to_few_numbers_take_no_member_out(
     assert (first.state, first.failures[Evidence.REFUSAL]) == (MemberState.ACTIVE, 30)
 
 
+SPELLINGS = ("+4930{0}", "+49-30-{0}", "%2B4930{0}", "+4930{0}:{1}", "+4930{0};npdi;cic={1}")
+
+
+def spelled(number: int, way: int, parameters: str = "") -> str:
+    """A URI of a number, written each ``way`` differently, at the same host."""
+    user = SPELLINGS[way % len(SPELLINGS)].format(number, way)
+    return f"sip:{user}@192.0.2.1;x={way}{parameters}"
+
+
+@pytest.mark.parametrize(("users", "numbers"), [(20, 2), (2, 20)])
+def test_a_number_is_one_number_however_it_is_spelled(harness: EdgeHarness, users: int, numbers: int) -> None:
+    """Nobody makes one number that is out of order look as if it were many, or one caller as if many called."""
+    first, _ = harness.dispatcher.members()
+    for n in range(40):
+        uri, caller = spelled(100 + n % numbers, n // numbers), spelled(200 + n % users, n // users)
+        call = invite(uri=uri, branch=f"z9hG4bKsp{n}", from_tag=f"sp{n}")
+        call = call.replace(b"sip:alice@example.org", caller.encode())
+        to, forwarded = harness.receive(CALLER, call)[-1]
+        if to == FIRST:
+            to, forwarded = harness.receive(FIRST, respond(forwarded, 503))[-1]
+        harness.receive(SECOND, respond(forwarded, 486))
+    assert (first.state, first.failures[Evidence.REFUSAL]) == (MemberState.ACTIVE, 40)
+
+
 def test_a_member_that_refuses_nearly_all_calls_of_many_users_to_many_numbers_goes_out(harness: EdgeHarness) -> None:
     first, _ = harness.dispatcher.members()
     refuse(harness, 9)
@@ -170,6 +194,18 @@ def test_silence_to_calls_of_a_trunk(
         for message in forwarded[:1]:
             harness.receive(SECOND, respond(message, 486))
     assert first.state is state
+
+
+def test_silence_to_one_number_counts_once_however_it_is_spelled() -> None:
+    harness = EdgeHarness(health=HealthSettings(interval=3600.0, counts=("silence",)))
+    first, _ = harness.dispatcher.members()
+    for way in range(len(SPELLINGS)):
+        harness.receive(CALLER, invite(uri=spelled(100, way), branch=f"z9hG4bKsw{way}", from_tag=f"sw{way}"))
+        for to, message in harness.wait(2.5):
+            if to == SECOND and isinstance(message, Request) and message.method == "INVITE":
+                harness.receive(SECOND, respond(message, 486))
+                break
+    assert first.state is MemberState.TRYING
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from random import Random
 
@@ -28,10 +29,11 @@ _MOODS = {
     "rings_reliably": 3, "proxies": 3,
     "says_100_and_no_more": 1, "rings_for_ever": 1, "answers_late": 2, "forks": 2,
 }  # fmt: skip
-_NUMBERS = (
+NUMBERS = (
     *4 * ("sip:100@192.0.2.1", "sip:200@192.0.2.1"), "sip:%31%300@192.0.2.1", "sip:1-(0)0@192.0.2.1;user=phone",
     "tel:1-00;phone-context=example.com", "tel:+200", "sip:+1.00@192.0.2.1:5060;user=phone",
 )  # fmt: skip
+"""What callers dial: few numbers, in many spellings (RFC 3966 section 5.1, RFC 3261 section 19.1.4)."""
 _BUSY_SECONDS = 60.0
 _RECONNECT_WAIT = 10.0  # of the edge, by default
 _LONGEST_CALL = 4 * 3600.0
@@ -53,9 +55,12 @@ class Outcome:
     trace: tuple[str, ...] = ()
 
 
-def simulate(seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge) -> Outcome:
-    """Run a seed. The same seed gives the same outcome; ``make_edge`` may replace :class:`Edge`."""
-    world = _draw(Random(seed), make_edge)
+def simulate(
+    seed: int, keep_trace: bool = False, make_edge: MakeEdge = Edge, numbers: Sequence[str] = NUMBERS
+) -> Outcome:
+    """Run a seed. The same seed gives the same outcome; ``make_edge`` may replace :class:`Edge`, and ``numbers`` what
+    callers dial."""
+    world = _draw(Random(seed), make_edge, numbers)
     world.trace = [] if keep_trace else None
     finding = ""
     try:
@@ -85,11 +90,11 @@ def _place(error: Exception) -> str:
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
 
 
-def _draw(random: Random, make_edge: MakeEdge) -> World:
+def _draw(random: Random, make_edge: MakeEdge, numbers: Sequence[str]) -> World:
     rough = random.random() < 0.7
     world = World(random, draw_environment(random), random.random() < 0.5, rough, make_edge)
     _add_destinations(world)
-    _add_callers(world)
+    _add_callers(world, numbers)
     _add_phones(world)
     for agent in world.agents:
         agent.on_change = changes_as_drawn(world.random)
@@ -142,7 +147,7 @@ def _reload(world: World) -> None:
     world.reload(reloaded(world.random, world.environment))
 
 
-def _add_callers(world: World) -> None:
+def _add_callers(world: World, numbers: Sequence[str]) -> None:
     random = world.random
     trunk = world.add(Agent(world, "carrier", CARRIER, 5060, "UDP", _rate(world)), PUBLIC)
     _make_old(trunk, random)
@@ -157,20 +162,20 @@ def _add_callers(world: World) -> None:
         Destination(agent, random, {"answers": 3, "refuses": 1})  # of calls that others are referred to them for
     for _ in range(random.randint(5, 30)):
         agent = random.choice([trunk, *phones])
-        world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, agent)
+        world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, agent, numbers)
     if random.random() < 0.1:
         silent = world.add(Agent(world, "silent", "203.0.113.99", 5060, "UDP"), PUBLIC)
         silent.never_acknowledges = silent.excused = True
-        world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, silent)
+        world.clock.after(random.uniform(0.0, _BUSY_SECONDS), _call, world, silent, numbers)
 
 
 def _call_as_referred(world: World, agent: Agent, uri: str, lines: list[str]) -> None:
     Caller(agent, world.random, (uri, lines))
 
 
-def _call(world: World, agent: Agent) -> None:
+def _call(world: World, agent: Agent, numbers: Sequence[str]) -> None:
     if agent.alive:
-        Caller(agent, world.random, (world.random.choice(_NUMBERS), []))
+        Caller(agent, world.random, (world.random.choice(numbers), []))
 
 
 def _add_phones(world: World) -> None:

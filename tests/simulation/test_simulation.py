@@ -27,7 +27,7 @@ from edgesbc.signalling.edge import Edge
 from edgesbc.signalling.effects import Effect, Media, Send
 from edgesbc.signalling.response_context import ResponseContext
 from simulation import __main__
-from simulation.scenario import simulate
+from simulation.scenario import NUMBERS, Outcome, simulate
 from simulation.world import PUBLIC, MakeEdge
 
 SEEDS = 400
@@ -58,6 +58,38 @@ def test_the_runs_have_the_peers_that_they_are_meant_to_have() -> None:
     invites = [line for line in lines if " INVITE " in line.partition("\n")[0]]
     for text in ("branch=z9hG4bKfork", "branch=z9hG4bKrelay", "\n    Replaces: ", "INVITE tel:", "a=inactive"):
         assert sum(text in line for line in invites) > 3, text
+
+
+_PLAIN = {
+    "sip:%31%300@192.0.2.1": "sip:100@192.0.2.1",
+    "sip:1-(0)0@192.0.2.1;user=phone": "sip:100@192.0.2.1",
+    "tel:1-00;phone-context=example.com": "sip:100@192.0.2.1",
+    "tel:+200": "sip:+200@192.0.2.1",
+    "sip:+1.00@192.0.2.1:5060;user=phone": "sip:+100@192.0.2.1",
+}
+
+
+def test_calls_go_to_the_same_members_however_their_numbers_are_spelled() -> None:
+    """Routes, ``hash_on``, the health of members and what becomes of the calls (RFC 3966 section 5.1). All URIs have
+    the same length: the size of a request bounds what a source that has not proven its address is sent."""
+    different = []
+    for seed in range(40):
+        written, plain = (
+            simulate(seed, keep_trace=True, numbers=[f"{uri};x=".ljust(50, "x") for uri in numbers])
+            for numbers in (NUMBERS, [_PLAIN.get(uri, uri) for uri in NUMBERS])
+        )
+        if _invited(written) != _invited(plain) or written.statuses != plain.statuses:
+            different.append(seed)
+    assert different == []
+
+
+def _invited(outcome: Outcome) -> list[tuple[str, str]]:
+    """Time and member of each INVITE to the inside, and its Call-ID."""
+    return [
+        (line.partition(" INVITE ")[0], line.partition("\n    Call-ID: ")[2].partition("\n")[0])
+        for line in outcome.trace
+        if " < Flow(core" in line and " INVITE " in line.partition("\n")[0]
+    ]
 
 
 def test_requests_that_have_ended_are_freed_without_the_garbage_collector() -> None:
