@@ -50,7 +50,7 @@ class ResponseContext:
     __slots__ = (
         "_answer_forwarded", "_answer_tag", "_best", "_branches", "_cancelled", "_crowded", "_failover_ended",
         "_health", "_is_invite", "_lost_bodies", "_on_completed", "_parts", "_peers", "_queue", "_responses", "_sdp",
-        "_setup", "_stop_at", "_timed_out", "_too_large", "_unusable", "due", "queued", "request", "server",
+        "_setup", "_stop_at", "_tags", "_timed_out", "_too_large", "_unusable", "due", "queued", "request", "server",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,7 @@ class ResponseContext:
         self._queue: list[tuple[Branch, Response]] = []  # they wait behind one that is at the media plane
         self._answer_forwarded = False
         self._answer_tag = ""  # in the To of the final answer
+        self._tags: dict[str, str] = {}  # the tag of each 2xx that sets up a dialog, and the branch that it came by
         self._cancelled = False
         self._failover_ended = False  # a refusal, or a failure, after which no other hop is tried
         self._timed_out = False
@@ -164,7 +165,12 @@ class ResponseContext:
         status = response.status
         if status == 100 or (status < 200 and not self._is_invite):
             return  # RFC 4320 section 4.1: no other provisional answer to a request that is no INVITE
-        if branch.abandoned or self._is_refused or not self._may_forward(response):
+        if (
+            branch.abandoned
+            or self._is_refused
+            or self._is_like_another(branch, response)
+            or not self._may_forward(response)
+        ):
             if status >= 200 and self.server.answered:
                 self._branches.remove(branch)
             branch.end_unwanted(response, now)
@@ -195,6 +201,11 @@ class ResponseContext:
             return False
         setup = self._setup
         return setup.call.has_fork(response.to_tag) if setup is not None else response.to_tag == self._answer_tag
+
+    def _is_like_another(self, branch: Branch, response: Response) -> bool:
+        """Whether the sender could not tell the dialog of this 2xx from one that it has: another callee gave the same
+        tag. Those of RFC 2543 give none."""
+        return 200 <= response.status < 300 and self._tags.get(response.to_tag, branch.id) != branch.id
 
     def _may_forward(self, response: Response) -> bool:
         """Whether an answer may still go to the sender. One whose address may be forged gets the 2xx of one peer only
@@ -329,6 +340,8 @@ class ResponseContext:
             if status < 300:
                 branch.forwarded = self._answer_forwarded = True
             if status >= 200:
+                if status < 300 and self._setup is not None and len(self._tags) < limits.FORK_BRANCHES:
+                    self._tags.setdefault(response.to_tag, branch.id)
                 self._on_answered(branch, status, response.to_tag, now)
         elif forwarded is Forwarding.WITHHELD:
             self._withhold(branch, response, size, now)

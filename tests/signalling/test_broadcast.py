@@ -215,3 +215,28 @@ def test_a_request_that_is_no_invite_is_answered_once(harness: EdgeHarness) -> N
     assert summary(harness.receive(TWO, respond(two, 200))) == [(CALLER, "200")]
     assert summary(harness.receive(ONE, respond(one, 200))) == []
     assert harness.dispatcher.leases == 0
+
+
+def answer(request: Request, tag: str, flow: Flow, status: int = 200) -> bytes:
+    """The answer of a callee; ``tag`` is empty for one of RFC 2543."""
+    host = flow.peer.host
+    data = respond(request, status, tag=tag, contact=False, extra=f"Contact: <sip:callee@{host}>")
+    return data.replace(b"<sip:10.0.0.11;lr>", f"<sip:{host};lr>".encode()).replace(b";tag=\r\n", b"\r\n")
+
+
+@pytest.mark.parametrize("tag", ["", "same"])
+def test_of_two_callees_that_give_the_same_tag_the_second_is_hung_up(harness: EdgeHarness, tag: str) -> None:
+    """The caller could not tell their dialogs apart: its ACK and its BYE would reach only one."""
+    one, two = forked(harness)
+    for flow, request in ((ONE, one), (TWO, two)):
+        harness.receive(flow, answer(request, tag, flow, 180))
+    (_, passed_on), *_ = harness.receive(TWO, answer(two, tag, TWO))
+    sent = harness.receive(ONE, answer(one, tag, ONE))
+    assert summary(sent) == [(ONE, "ACK"), (ONE, "BYE")]
+    assert {message.to_tag for _, message in sent} == {tag}
+    assert summary(harness.receive(ONE, answer(one, tag, ONE))) == [(ONE, "ACK")]
+    assert summary(harness.receive(TWO, answer(two, tag, TWO))) == [(CALLER, "200")]
+    uri = (passed_on.get("Contact") or "").strip("<>")
+    for number, method in enumerate(("ACK", "BYE"), 1):
+        sent = harness.receive(CALLER, invite(method, uri, number, f"z9hG4bK{method}", to_tag=tag))
+        assert summary(sent) == [(TWO, method)]
