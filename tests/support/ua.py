@@ -197,13 +197,14 @@ class Rtp:
         assert connection is not None
         self.peer = (connection.address, media.port)
 
-    async def send(self) -> bytes:
-        """Send and return a packet of 20 ms with random audio, which no other packet has."""
+    async def send(self, packet: bytes = b"") -> bytes:
+        """Send and return ``packet``, or one of 20 ms with random audio, which no other packet has."""
         assert self.peer is not None
-        self._number += 1
-        number = self._number
-        head = bytes((0x80, 0)) + number.to_bytes(2, "big") + (number * 160).to_bytes(4, "big") + b"test"
-        packet = head + secrets.token_bytes(160)
+        if not packet:
+            self._number += 1
+            number = self._number
+            head = bytes((0x80, 0)) + number.to_bytes(2, "big") + (number * 160).to_bytes(4, "big") + b"test"
+            packet = head + secrets.token_bytes(160)
         await self._sock.sendto(packet, self.peer)
         return packet
 
