@@ -61,6 +61,7 @@ from edgesbc.store.proven_flows import ProvenFlows
 from edgesbc.store.state_store import StateStore
 from edgesbc.store.token_key import token_key
 from edgesbc.tasks.containment import Containment
+from edgesbc.tasks.random_bytes import RandomBytes
 from edgesbc.transport.connection_limits import most_media_sections
 from edgesbc.transport.interfaces import devices_of
 from edgesbc.transport.plane import SignallingPlane
@@ -188,14 +189,15 @@ class App:
 
     def _build_edge(self, policy: Policy, listeners: list[Listener]) -> Edge:
         dispatcher = Dispatcher(policy.destinations, random.random, trio.current_time(), self.record)
+        random_bytes = RandomBytes()
         dispatcher.on_members_changed = lambda now: self._overrides.apply(dispatcher, now)
         return Edge(
             listeners,
             dispatcher,
             routing_of(policy),
             self.active.pipeline(policy),
-            Sealer([token_key(policy.edge.state_dir)], os.urandom),
-            os.urandom,
+            Sealer([token_key(policy.edge.state_dir)], random_bytes),
+            random_bytes,
             anchor=policy.media.engine == "builtin",
             server=policy.edge.server,
             registrations=policy.registrations.rules,

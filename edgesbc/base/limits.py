@@ -364,8 +364,8 @@ MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a description of a public peer: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0
 """How long a closed port rests while others are free, so that late packets of one call do not reach the next."""
-ENTROPY_WORDS: Final = 1_024
-"""Random numbers of 32 bits that are read from the kernel at once."""
+RANDOM_BYTES: Final = 4_096
+"""Random bytes that are read from the kernel at once, for ports, branches and tags."""
 MEDIA_PORT_TRIES: Final = 16
 """Ports tried for one pair when other programs hold ports of the range."""
 RTCP_SENDER_REPORTS: Final = 8

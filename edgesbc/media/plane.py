@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -25,25 +24,9 @@ from edgesbc.media.session import MediaSession
 from edgesbc.media.session_table import SessionTable
 from edgesbc.media.side_activity import OneWay
 from edgesbc.tasks.containment import Containment
+from edgesbc.tasks.random_bytes import RandomBytes
 
 __all__ = ["MediaPlane"]
-
-
-class _PortEntropy:
-    """Floats in [0, 1) that nobody can guess; the kernel is asked once for many."""
-
-    __slots__ = ("_left", "_words")
-
-    def __init__(self) -> None:
-        self._words = b""
-        self._left = 0
-
-    def __call__(self) -> float:
-        if not self._left:
-            self._words = os.urandom(4 * limits.ENTROPY_WORDS)
-            self._left = limits.ENTROPY_WORDS
-        self._left -= 1
-        return int.from_bytes(self._words[4 * self._left : 4 * self._left + 4]) / 2**32
 
 
 class MediaPlane:
@@ -91,7 +74,7 @@ class MediaPlane:
         self._relays = self._build_relays(relays, relay_capacity(interfaces))
         try:
             self._kernel = None if kernel is None else KernelPath(FlowMap(kernel), kernel.devices, RouteReader())
-            self._ports = RelayPorts(interfaces, self._relays, clock, random or _PortEntropy(), self._kernel)
+            self._ports = RelayPorts(interfaces, self._relays, clock, random or RandomBytes().random, self._kernel)
             self._table = SessionTable(
                 self._ports,
                 interfaces,

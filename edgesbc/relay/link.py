@@ -31,6 +31,11 @@ class RelayLink:
         self._end = end
         self._sockets: deque[socket.socket] = deque()
 
+    @property
+    def shares_files(self) -> bool:
+        """Whether media control has descriptors of its own for the sockets that it sends."""
+        return True
+
     def fileno(self) -> int:
         return self._end.fileno()
 
@@ -65,6 +70,10 @@ class ThreadLink(RelayLink):
     def __init__(self, end: socket.socket, handed_over: deque[socket.socket]) -> None:
         super().__init__(end)
         self._sockets = handed_over
+
+    @property
+    def shares_files(self) -> bool:
+        return False
 
     def receive(self) -> bytes:
         try:

@@ -184,10 +184,11 @@ class RelayLoop:
             self._unwatched.pop(number, None)
             descriptor = channel.sock.fileno()
             del self._by_descriptor[descriptor]
-            try:
-                self._epoll.unregister(descriptor)  # media control may have another descriptor of the open file
-            except OSError:
-                pass  # the kernel did not take it in
+            if self._link.shares_files:  # otherwise the kernel unregisters it with its only descriptor
+                try:
+                    self._epoll.unregister(descriptor)
+                except OSError:
+                    pass  # the kernel did not take it in
             channel.close()
 
     def ping(self, value: int) -> None:

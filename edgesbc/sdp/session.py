@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ __all__ = ["Attribute", "ConnectionData", "MediaDescription", "Origin", "Session
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 _ANY_FORMAT = "0"  # of a rejected section whose line ends with the protocol, though the grammar wants one
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
+"""Control characters but HTAB, and LF and CR, which end lines."""
 _BEFORE_CONNECTION = "iuep"  # information, URI, e-mail and phone come before c= (RFC 8866 section 5)
 
 
@@ -234,13 +237,14 @@ def _split(data: bytes) -> list[tuple[str, str]]:
     rows = text.split("\n")
     while rows and rows[-1] in ("", "\r"):
         rows.pop()
+    has_controls = _CONTROL.search(text) is not None
     lines: list[tuple[str, str]] = []
     for row in rows:
         row = row.removesuffix("\r")
         if len(row) < 2 or row[1] != "=" or not row[0].isascii() or not row[0].isalpha():
             raise WireError("a line of a session description that is not LETTER=VALUE")
         # Parsers differ in what a control character such as NUL or CR means.
-        if any((char < " " and char != "\t") or char == "\x7f" for char in row):
+        if "\r" in row or (has_controls and _CONTROL.search(row) is not None):
             raise WireError("a control character in a session description")
         lines.append((row[0], row[2:]))
     return lines

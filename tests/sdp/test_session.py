@@ -121,6 +121,20 @@ def test_refuses_a_broken_description(data, status):
     assert error.value.status_hint == status
 
 
+@pytest.mark.parametrize("line", ["a=name:x{}more", "s={}", "a=name{}\r"])
+def test_no_control_character_but_tab_stands_in_a_line(line):
+    for number in (*range(0x20), 0x7F):
+        description = BASE.replace(b"s=-\n", b"") + line.format(chr(number)).encode() + b"\n"
+        accepted = chr(number) == "\t" or (chr(number) == "\r" and line == "s={}")  # the end of the line
+        if chr(number) == "\n":
+            continue  # another line
+        if accepted:
+            parse_session(description)
+        else:
+            with pytest.raises(WireError, match="control character"):
+                parse_session(description)
+
+
 def test_accepts_a_description_at_the_bounds():
     data = BASE + b"a=x\n" * limits.SDP_ATTRIBUTES
     data += (b"m=audio 4000 RTP/AVP" + b" 0" * limits.SDP_FORMATS + b"\n") * limits.SDP_MEDIA
