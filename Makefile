@@ -20,7 +20,7 @@ PYTEST   = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 $(if $(wildcard $(RUNTIME) $(STAMP)),$(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(RUNTIME) $(STAMP)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install check test slow lint peers toolchain lock bench fuzz torture simulate compiled interpreted clean
+.PHONY: help demo install check test slow lint peers toolchain lock bench soak fuzz torture simulate compiled interpreted clean
 
 help:              ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -86,6 +86,10 @@ slow: $(STAMP) compiled ## what make test leaves out: the tests of the packages 
 
 bench: $(STAMP) peers ## the edge beside Kamailio and rtpengine in one run, ratios printed
 	$(BIN)/python -m bench
+
+soak: TIME = 1800
+soak: $(STAMP)     ## TIME=1800 seconds of 300 calls with audio that come and go; fails where ports, descriptors or memory do not come back
+	$(BIN)/python -m bench call_soak --seconds $(TIME)
 
 fuzz: $(STAMP)     ## TIME=60 seconds of hostile input for each thing that reads from the network
 	$(BIN)/python -m fuzz.run --seconds $(TIME)

@@ -11,9 +11,11 @@ from typing import Any
 
 import attrs
 
+from bench.anchored import AnchoredSettings, bench_anchored
 from bench.attacker import MAX_PPS
 from bench.attacks import ROWS, TrunkAttackSettings, bench_attacks
 from bench.attacks_report import render_attacks
+from bench.call_soak import CallSoakSettings, bench_call_soak
 from bench.calls import CallSettings, bench_calls
 from bench.dispatch import bench_dispatch
 from bench.failures import FailureSettings, bench_failures
@@ -30,8 +32,8 @@ from edgesbc.kernel_relay.mode import KernelMode
 
 __all__ = ["main"]
 
-PARTS = ("calls", "streams", "floods", "relay", "parse", "dispatch", "failures")
-"""What ``all`` measures. ``soak`` and ``attacks`` are not in it: each is to run for ten minutes or more."""
+PARTS = ("calls", "anchored", "streams", "floods", "relay", "parse", "dispatch", "failures")
+"""What ``all`` measures. ``soak``, ``call_soak`` and ``attacks`` are to run for ten minutes or more each."""
 
 
 def main() -> int:
@@ -46,6 +48,8 @@ def main() -> int:
         try:
             if part == "calls":
                 _measure_calls(options, results)
+            elif part == "anchored":
+                _measure_anchored(options, results)
             elif part == "floods":
                 _measure_floods(options, results)
             elif part == "relay":
@@ -56,6 +60,8 @@ def main() -> int:
                 _measure_failures(options, results)
             elif part == "soak":
                 failed = _soak(options, results)
+            elif part == "call_soak":
+                failed = _soak_calls(options, results)
             elif part == "attacks":
                 failed = _measure_attacks(options, results)
             elif part == "dispatch":
@@ -79,6 +85,25 @@ def _measure_calls(options: argparse.Namespace, results: dict[str, Any]) -> None
         results["left_out"].append("calls: sipp is not installed")
         return
     results["calls"] = bench_calls(settings, _engines("kamailio", options, results))
+
+
+def _measure_anchored(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    quick = AnchoredSettings(seconds=8, rounds=1, settle=False)
+    settings = quick if options.quick else AnchoredSettings()
+    settings = attrs.evolve(settings, **_given(options, rate="rate", seconds="seconds", rounds="rounds"))
+    if options.held is not None:
+        settings = attrs.evolve(settings, held_rates=tuple(options.held))
+    if not installed("sipp"):
+        results["left_out"].append("anchored: sipp is not installed")
+        return
+    engines = ["edge", "processes"]
+    if not options.alone:
+        missing = [program for program in ("kamailio", "rtpengine") if not installed(program)]
+        if missing:
+            results["left_out"].append(f"anchored, of the peers: {' and '.join(missing)} not installed")
+        else:
+            engines.append("peers")
+    results["anchored"] = bench_anchored(settings, engines)
 
 
 def _measure_streams(options: argparse.Namespace, results: dict[str, Any]) -> None:
@@ -147,6 +172,14 @@ def _soak(options: argparse.Namespace, results: dict[str, Any]) -> bool:
     return bool(results["soak"]["left"])
 
 
+def _soak_calls(options: argparse.Namespace, results: dict[str, Any]) -> bool:
+    """Whether a call failed, or the edge has not let go of everything."""
+    settings = CallSoakSettings(calls=50, seconds=20) if options.quick else CallSoakSettings()
+    settings = attrs.evolve(settings, **_given(options, seconds="seconds", flows="calls"))
+    soak = results["call_soak"] = bench_call_soak(settings)
+    return bool(soak["left"] or soak["failed"])
+
+
 def _engines(peer: str, options: argparse.Namespace, results: dict[str, Any]) -> list[str]:
     if options.alone:
         return ["edge"]
@@ -163,7 +196,7 @@ def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("all", *PARTS, "soak", "attacks"), default="all")
+    parser.add_argument("part", nargs="?", choices=("all", *PARTS, "soak", "call_soak", "attacks"), default="all")
     parser.add_argument("--quick", action="store_true", help="about five minutes: shorter, one round; coarse figures")
     parser.add_argument("--alone", action="store_true", help="the edge only")
     parser.add_argument(
@@ -172,13 +205,16 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds",
         type=_count,
-        help="of calls or messages (20; streams and floods 10; soak 60; forged registrations 90, at the same rate)",
+        help="of calls or messages (20; streams and floods 10; soak 60; call_soak 1800; forged registrations 90)",
     )
     parser.add_argument("--rounds", type=_count, help="of each engine (3; of floods and attacks 1)")
     parser.add_argument("--rows", choices=ROWS, nargs="+", metavar="ROW", help=f"of attacks: {', '.join(ROWS)}")
     parser.add_argument("--minutes", type=_count, help="after which no measurement of attacks begins (60)")
     parser.add_argument("--pps", type=_packets, nargs="+", help="packets a second of a flood (20000 60000 100000)")
-    parser.add_argument("--flows", type=_count, help="calls with RTP (50)")
+    parser.add_argument(
+        "--held", type=_count, nargs="+", help="calls a second of anchored calls to try, the most first (600 540 ...)"
+    )
+    parser.add_argument("--flows", type=_count, help="calls with RTP (50; call_soak 300)")
     parser.add_argument("--connections", type=_count, help="of a soak, at once (2000); WebSockets of attacks (1000)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write all figures to this file")
     return parser

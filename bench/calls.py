@@ -6,6 +6,7 @@ import csv
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.engines import ENGINES, KAMAILIO_CHILDREN, Addresses, await_answer, c
 from bench.figures import ratios, summary
 from bench.process import BenchError, Process, say
 
-__all__ = ["CallSettings", "bench_calls", "last_row", "pbx", "place", "sipp"]
+__all__ = ["SETTLE", "CallSettings", "bench_calls", "last_row", "milliseconds", "pbx", "place", "sipp"]
 
 SETTLE = {"edge": 33.0, "kamailio": 6.5}
 """Seconds after the last call until an engine's transactions are gone: Timers J and L of RFC 3261 and RFC 6026
@@ -85,17 +86,19 @@ def _run(name: str, settings: CallSettings) -> dict[str, float]:
         "retransmissions": retransmissions,
         "cpu_us": cpu / calls * 1e6,
         "core_share": cpu / settings.seconds,
-        "setup_ms": _milliseconds(caller["ResponseTimesetup(C)"]),
+        "setup_ms": milliseconds(caller["ResponseTimesetup(C)"]),
         "rss_mib": memory.rss / 2**20,
         "pss_mib": memory.pss / 2**20,
         "pss_growth_kib_a_call": (memory.pss - idle.pss) / 2**10 / calls,
     }
 
 
-def sipp(name: str, scenario: str, address: str, folder: Path, options: list[str]) -> Process:
+def sipp(name: str, scenario: str, address: str, folder: Path, options: list[str], hold_ms: int = 500) -> Process:
+    """Start SIPp; its calls are held for ``hold_ms`` where the scenario is that of a caller."""
     host, _, port = address.partition(":")
     argv = ["sipp", "-sf", str(SCENARIOS / scenario), "-i", host, "-p", port, "-bind_local", "-nostdin"]
     argv += ["-trace_stat", "-fd", "1", "-stf", str(folder / f"{name}.csv"), "-ci", host, "-mi", host]
+    argv += ["-d", str(hold_ms)]
     return Process(name, [*argv, *options], folder, stop=signal.SIGUSR1)
 
 
@@ -104,14 +107,25 @@ def pbx(name: str, address: str, folder: Path) -> Process:
     return sipp(name, "uas.xml", address, folder, ["-default_behaviors", "all,-abortunexp"])
 
 
-def place(addresses: Addresses, rate: int, calls: int, folder: Path, name: str) -> dict[str, str]:
-    """Place ``calls`` calls and return the last row of SIPp's statistics."""
+def place(
+    addresses: Addresses,
+    rate: int,
+    calls: int,
+    folder: Path,
+    name: str,
+    hold_ms: int = 500,
+    watch: Callable[[], None] = lambda: None,
+) -> dict[str, str]:
+    """Place ``calls`` calls, call ``watch`` twice a second meanwhile, and return the last row of SIPp's statistics."""
     seconds = calls // rate + 40
     options = ["-r", str(rate), "-m", str(calls), "-l", str(rate * 40), "-s", "15550123"]
-    with sipp(
-        name, "uac.xml", addresses.caller, folder, [*options, "-timeout", f"{seconds}s", addresses.public]
-    ) as caller:
-        code = caller.wait(seconds + 15)
+    options += ["-timeout", f"{seconds}s", addresses.public]
+    with sipp(name, "uac.xml", addresses.caller, folder, options, hold_ms) as caller:
+        end = time.monotonic() + seconds
+        while caller.running and time.monotonic() < end:
+            watch()
+            time.sleep(0.5)
+        code = caller.wait(15)
         if code not in (0, 1, 97):  # 1: a call failed, 97: some did not end; both are counted below
             raise BenchError(f"sipp ended with {code}: {caller.end_of_log()}")
     return last_row(folder / f"{name}.csv")
@@ -126,7 +140,7 @@ def last_row(path: Path) -> dict[str, str]:
         raise BenchError(f"sipp left no statistics in {path.name}") from None
 
 
-def _milliseconds(text: str) -> float:
+def milliseconds(text: str) -> float:
     """Milliseconds of SIPp's ``HH:MM:SS:microseconds``."""
     hours, minutes, seconds, micro = text.split(":")
     return (int(hours) * 3600 + int(minutes) * 60 + int(seconds)) * 1000 + int(micro) / 1000

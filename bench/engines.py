@@ -1,4 +1,4 @@
-"""Starts the two engines that ``bench calls`` and ``bench floods`` compare, on the same addresses for the same job."""
+"""Starts the engines that ``bench calls``, ``anchored`` and ``floods`` compare, on the same addresses for one job."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ __all__ = [
     "choose_addresses",
     "start_edge",
     "start_flooded",
+    "start_kamailio",
 ]
 
 MAX_CPS = 5_000
@@ -34,6 +35,7 @@ _POLICY = """
 [edge]
 name = "bench"
 state_dir = "{state}"
+planes = "{planes}"
 grace = 0
 
 [[listen]]
@@ -65,7 +67,7 @@ members = [
 interval = 0
 
 [media]
-engine = "none"
+{media}
 
 [observe]
 http = "{http}"
@@ -108,19 +110,28 @@ def _host(address: str) -> str:
 
 
 def start_edge(
-    addresses: Addresses, folder: Path, http: str = "", options: str = "", prefix: Sequence[str] = ()
+    addresses: Addresses,
+    folder: Path,
+    http: str = "",
+    options: str = "",
+    prefix: Sequence[str] = (),
+    media: str = 'engine = "none"',
+    planes: str = "tasks",
 ) -> Process:
-    """Start the edge; ``options`` are further tables of its policy, ``prefix`` is a command that starts the command."""
+    """Start the edge; ``options`` are further tables of its policy, ``prefix`` is a command that starts the command,
+    ``media`` are the keys of its table ``[media]``."""
     text = _POLICY.format(
         state=folder / "state", public=addresses.public, core=addresses.core, trunk=_host(addresses.caller),
-        one=addresses.one, two=addresses.two, max_calls=MAX_CALLS, max_cps=MAX_CPS, http=http,
+        one=addresses.one, two=addresses.two, max_calls=MAX_CALLS, max_cps=MAX_CPS, http=http, media=media,
+        planes=planes,
     )  # fmt: skip
     policy = folder / "bench.toml"
     policy.write_text(text + options)
     return Process("edge", [*prefix, sys.executable, "-m", "edgesbc", "run", str(policy)], folder)
 
 
-def _start_kamailio(addresses: Addresses, folder: Path, *options: str) -> Process:
+def start_kamailio(addresses: Addresses, folder: Path, *options: str, media: str = "") -> Process:
+    """Start Kamailio; ``media`` is the address of the rtpengine that is to relay the media of its calls, if any."""
     members = [
         f"1 sip:{member} 0 0 weight=50;socket=udp:{addresses.core}\n" for member in (addresses.one, addresses.two)
     ]
@@ -130,15 +141,17 @@ def _start_kamailio(addresses: Addresses, folder: Path, *options: str) -> Proces
         "PUBLIC": addresses.public, "CORE": addresses.core, "CORE_HOST": _host(addresses.core),
         "TRUNK": _host(addresses.caller),
         "LIST": folder / "dispatcher.list", "CHILDREN": KAMAILIO_CHILDREN, "MAX_CPS": MAX_CPS, "MAX_CALLS": MAX_CALLS,
-        "RECEIVE_BUFFER": limits.UDP_RECEIVE_BUFFER,
+        "RECEIVE_BUFFER": limits.UDP_RECEIVE_BUFFER, "RTPENGINE": media,
     }.items():  # fmt: skip
         text = text.replace(f"@{word}@", str(value))
     (folder / "kamailio.cfg").write_text(text)
+    if media:
+        options += "-A", "MEDIA"
     argv = ["kamailio", "-x", "fm", "-X", "fm", "-DD", "-E", "-S", "-m", "256", "-M", "16", *options]
     return Process("kamailio", [*argv, "-Y", str(folder), "-f", str(folder / "kamailio.cfg")], folder)
 
 
-ENGINES: dict[str, Callable[[Addresses, Path], Process]] = {"edge": start_edge, "kamailio": _start_kamailio}
+ENGINES: dict[str, Callable[[Addresses, Path], Process]] = {"edge": start_edge, "kamailio": start_kamailio}
 """Starts each engine."""
 
 
@@ -150,7 +163,7 @@ def start_flooded(name: str, addresses: Addresses, folder: Path, http: str) -> P
     """
     if name == "edge":
         return start_edge(addresses, folder, http, _ROUTE.format(trunk=_host(addresses.caller)))
-    return _start_kamailio(addresses, folder, "-A", "FLOODS")
+    return start_kamailio(addresses, folder, "-A", "FLOODS")
 
 
 def await_answer(engine: Process, addresses: Addresses) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from edgesbc.demo.children import die_with
 
-__all__ = ["BenchError", "Memory", "Process", "loopback", "say", "udp_drops", "wait_until"]
+__all__ = ["BenchError", "Memory", "Process", "loopback", "say", "udp_drops", "udp_sockets", "wait_until"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _LAST_LINES = 12
@@ -63,6 +63,12 @@ def udp_drops(address: str, table: str | None = None) -> int:
     bound = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{int(port):04X}"
     rows = (Path("/proc/net/udp").read_text() if table is None else table).splitlines()[1:]
     return sum(int(fields[-1]) for row in rows if (fields := row.split())[1] == bound)
+
+
+def udp_sockets(*hosts: str) -> int:
+    """UDP sockets, of any program, that are bound to one of these IPv4 addresses."""
+    bound = tuple(f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:" for host in hosts)
+    return sum(row.split()[1].startswith(bound) for row in Path("/proc/net/udp").read_text().splitlines()[1:])
 
 
 def python_path() -> str:

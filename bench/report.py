@@ -17,6 +17,20 @@ _CALLS = [
     ("rss_mib", "RSS of all processes, MiB", "{:.1f}"),
     ("pss_mib", "the same, shared pages once, MiB", "{:.1f}"),
 ]
+_ANCHORED = [
+    *_CALLS[:5],
+    ("setup_ms", "mean set-up, ms (20 of ringing)", "{:.1f}"),
+    ("sockets", "media ports at once", "{:.0f}"),
+    ("sockets_left", "media ports after the last call", "{:.0f}"),
+    ("pss_mib", "memory, shared pages once, MiB", "{:.1f}"),
+]
+_HELD_RATES = [
+    ("rate", "calls/s without a failure", "{:.0f}"),
+    ("failed", "failed at the rate above", "{:.0f}"),
+    ("core_share", "of one core", "{:.0%}"),
+    ("sockets", "media ports at once", "{:.0f}"),
+    ("setup_ms", "mean set-up, ms", "{:.1f}"),
+]
 _RELAY = [
     ("cpu_us", "CPU a packet, µs", "{:.2f}"),
     ("whole_us", "the same with the kernel relay's work, µs", "{:.2f}"),
@@ -91,6 +105,21 @@ _HELD = [
     ("objects", "objects", "{:.0f}"),
     ("rss_mib", "RSS MiB", "{:.1f}"),
 ]
+_CALL_SOAK = [
+    ("seconds", "seconds", "{:.0f}"),
+    ("open", "at once", "{:.0f}"),
+    ("placed", "placed", "{:.0f}"),
+    ("failed", "failed", "{:.0f}"),
+    ("lost", "packets lost", "{:.0f}"),
+    ("calls", "calls", "{:.0f}"),
+    ("sessions", "sessions", "{:.0f}"),
+    ("ports", "ports", "{:.0f}"),
+    ("sockets", "sockets", "{:.0f}"),
+    ("descriptors", "descriptors", "{:.0f}"),
+    ("pss_mib", "MiB", "{:.1f}"),
+    ("core_share", "CPU", "{:.0%}"),
+]
+_CALLS_HELD = [*_CALL_SOAK[5:11], ("transactions", "transactions", "{:.0f}")]
 _CHOICES = [("median_us", "median", "{:.1f}"), ("p99_us", "p99", "{:.1f}"), ("mean_us", "mean", "{:.1f}")]
 _SWAPS = [("median_ms", "median", "{:.2f}"), ("max_ms", "longest", "{:.2f}"), ("first_ms", "first choice", "{:.2f}")]
 _LOOPS = [("median_us", "median", "{:.2f}"), ("best_us", "best", "{:.2f}")]
@@ -108,6 +137,8 @@ def render(results: Mapping[str, Any]) -> str:
             f"{'timers run out' if run['settle'] else 'last timers not awaited'})\n"
             + _compared(calls, _CALLS, "Kamailio")
         )
+    if "anchored" in results:
+        parts.append(_anchored(results["anchored"]))
     if "floods" in results:
         parts.append(_floods(results["floods"]))
     if "relay" in results:
@@ -134,10 +165,37 @@ def render(results: Mapping[str, Any]) -> str:
         parts.append(_failures(results["failures"]))
     if "soak" in results:
         parts.append(_soak(results["soak"]))
+    if "call_soak" in results:
+        parts.append(_call_soak(results["call_soak"]))
     if "dispatch" in results:
         parts.append(_dispatch(results["dispatch"]))
     parts += [f"not measured: {reason}" for reason in results["left_out"]]
     return "\n\n".join(parts) + "\n"
+
+
+def _anchored(anchored: Mapping[str, Any]) -> str:
+    run, medians = anchored["settings"], anchored["medians"]
+    text = (
+        f"Calls with anchored media: {run['rate']} a second for {run['seconds']} s, 7 messages each, no RTP, "
+        f"{run['rounds']} rounds, medians\n(Kamailio: {run['kamailio_children_per_socket']} processes a socket, "
+        f'rtpengine: {run["rtpengine_threads"]} worker; processes: the edge with planes = "processes";\n'
+        f"{'timers run out' if run['settle'] else 'last timers not awaited'})\n"
+    )
+    rows = [["", *medians]]
+    rows += [[title, *(form.format(figures[key]) for figures in medians.values())] for key, title, form in _ANCHORED]
+    text += _table(rows)
+    for name, ratio in anchored["ratios"].items():
+        text += f"\nCPU, {name} to peers: {ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+    held = anchored["held"]
+    if not held:
+        return text
+    rows = [["", *held]]
+    rows += [[title, *(form.format(figures[key]) for figures in held.values())] for key, title, form in _HELD_RATES]
+    first, last = run["ports"]
+    return (
+        f"{text}\n\nCalls of {run['hold_ms'] / 1000:g} s for {run['seconds']} s with the ports {first} to {last}, "
+        f"the first of {', '.join(map(str, run['held_rates']))} a second that all succeed at\n{_table(rows)}"
+    )
 
 
 def _streams(streams: Mapping[str, Any]) -> str:
@@ -195,6 +253,23 @@ def _soak(soak: Mapping[str, Any]) -> str:
         f"memory after the first third: {soak['mib_an_hour']:+.1f} MiB an hour\n"
         f"left: {left or 'nothing'}"
         + "".join(f"\nfailed: {count}: {what}" for what, count in sorted(soak["peers"]["failed"].items()))
+    )
+
+
+def _call_soak(soak: Mapping[str, Any]) -> str:
+    run, begin, end = soak["settings"], soak["begin"], soak["end"]
+    rows = [[title for _, title, _ in _CALL_SOAK]]
+    rows += [_cells(row | {"failed": sum(row["failed"].values())}, _CALL_SOAK) for row in soak["rows"]]
+    held = [["held by the edge", "before", "after"]]
+    held += [[title, form.format(begin[key]), form.format(end[key])] for key, title, form in _CALLS_HELD]
+    return (
+        f"Soak of calls: {run['calls']} at once for {run['seconds']} s, each for {run['least_life']:g} to "
+        f"{run['most_life']:g} s with a packet each {run['interval'] * 1000:g} ms\n"
+        "(at once to packets lost: counted by the callers; the rest: by the edge and the kernel)\n"
+        f"{_table(rows)}\n\n{_table(held)}\n"
+        f"memory after the first third: {soak['kib_a_call']:+.2f} KiB a call, {soak['mib_an_hour']:+.1f} MiB an hour\n"
+        f"left: {', '.join(f'{count:.4g} {key}' for key, count in soak['left'].items()) or 'nothing'}"
+        + "".join(f"\nfailed: {count}: {what}" for what, count in sorted(soak["failed"].items()))
     )
 
 

@@ -30,7 +30,7 @@ from bench.stream_policy import stream_policy
 from edgesbc.demo.children import die_with
 from edgesbc.demo.metrics_client import parse_metrics
 
-__all__ = ["SoakSettings", "bench_soak", "memory_slope"]
+__all__ = ["SoakSettings", "bench_soak", "get_metrics", "memory_slope"]
 
 TRANSPORTS = ("tcp", "tls", "wss")
 SETTLE_SECONDS = 15.0
@@ -75,7 +75,7 @@ class Edge:
     def sample(self, question: bytes = COUNT) -> dict[str, float]:
         """What the edge holds now, by /proc, its metrics and its own counts. Raises :class:`BenchError`."""
         self.process.require()
-        metrics = parse_metrics(_get(self.http))
+        metrics = parse_metrics(get_metrics(self.http))
         return {
             "connections": metrics.total("connections"),
             "bans": metrics.total("penalties"),
@@ -196,12 +196,12 @@ def started_edge(ping: float) -> Iterator[Edge]:
 def _answers(edge: Edge) -> bool:
     edge.process.require()
     try:
-        return "edgesbc_connections" in _get(edge.http)
+        return "edgesbc_connections" in get_metrics(edge.http)
     except BenchError:
         return False
 
 
-def _get(address: str) -> str:
+def get_metrics(address: str) -> str:
     """The metrics. Raises :class:`BenchError`."""
     host, _, port = address.partition(":")
     connection = HTTPConnection(host, int(port), timeout=15)

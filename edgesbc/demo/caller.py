@@ -88,19 +88,26 @@ class Caller:
 
     # --- calling -----------------------------------------------------------------------------------------
 
-    async def call(self, user: str = "echo", packets: int = 25) -> CallResult:
-        """Call ``user``, send ``packets`` packets of 20 ms, compare those that come back, and end the call."""
+    async def call(self, user: str = "echo", packets: int = 25, interval: float = INTERVAL) -> CallResult:
+        """Call ``user``, send ``packets`` packets of 20 ms, one each ``interval`` seconds, compare those that come
+        back, and end the call."""
         call_id = secrets.token_hex(8)
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as media:
             await media.bind((self._host, 0))
             state = self._calls[call_id] = _OutgoingCall()
             try:
-                return await self._call(user, call_id, media, state, packets)
+                return await self._call(user, call_id, media, state, packets, interval)
             finally:
                 del self._calls[call_id]
 
     async def _call(
-        self, user: str, call_id: str, media: trio.socket.SocketType, state: _OutgoingCall, packets: int
+        self,
+        user: str,
+        call_id: str,
+        media: trio.socket.SocketType,
+        state: _OutgoingCall,
+        packets: int,
+        interval: float,
     ) -> CallResult:
         local = f"<sip:caller@{self._host}>;tag={secrets.token_hex(4)}"
         uri = f"sip:{user}@{host_port(*self.edge)}"
@@ -129,7 +136,7 @@ class Caller:
         try:
             dialog = Dialog.of_caller(invite, answer)
             await self._acknowledge(invite, dialog.ack(via=self._via()))
-            talk = await self._talk(media, media_address(answer.body), state, packets)
+            talk = await self._talk(media, media_address(answer.body), state, packets, interval)
         except WireError as error:
             return attrs.evolve(result, ended=trio.current_time(), problem=f"the answer cannot be used: {error}")
         bye_status = 0 if state.hung_up else await self._hang_up(dialog)
@@ -145,7 +152,7 @@ class Caller:
         )
 
     async def _talk(
-        self, media: trio.socket.SocketType, remote: Source, state: _OutgoingCall, packets: int
+        self, media: trio.socket.SocketType, remote: Source, state: _OutgoingCall, packets: int, interval: float
     ) -> Conversation:
         """Send and receive audio until all packets have come back, or a while after the last was sent."""
         talk = Conversation(secrets.randbits(32), packets)
@@ -153,7 +160,7 @@ class Caller:
         start = trio.current_time()
         sent = 0
         while not state.hung_up and not (sent == packets and talk.complete):
-            due = start + sent * INTERVAL if sent < packets else start + packets * INTERVAL + LAST_PACKET_SECONDS
+            due = start + sent * interval if sent < packets else start + packets * interval + LAST_PACKET_SECONDS
             with trio.move_on_at(due) as waiting:
                 try:
                     talk.receive(await media.recv(2048))
