@@ -15,7 +15,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from edgesbc.base.address import Listener, host_port
+from edgesbc.base.address import Listener, Zone, host_port
 from edgesbc.base.counts import Counts
 from edgesbc.base.decision import Decision
 from edgesbc.base.reasons import Reason
@@ -30,9 +30,11 @@ from edgesbc.dispatch.operator_overrides import OperatorOverrides
 from edgesbc.dispatch.settings import with_fallbacks
 from edgesbc.kernel_relay.attached import AttachedRelay, attach_relay
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply
+from edgesbc.media.latch import build_interfaces
 from edgesbc.media.plane import MediaPlane
 from edgesbc.media.plane_settings import MediaPlaneSettings
 from edgesbc.media.relay import EXPEDITED
+from edgesbc.ng.engines import RtpengineMedia
 from edgesbc.observe import logs
 from edgesbc.observe.decision_feed import DecisionFeed
 from edgesbc.observe.http import HttpSources, serve_http
@@ -41,6 +43,7 @@ from edgesbc.observe.instruments import (
     instrument_faults,
     instrument_kernel_filters,
     instrument_media,
+    instrument_rtpengines,
 )
 from edgesbc.observe.ledger import Ledger, WhyAnswer
 from edgesbc.observe.metrics import Metrics
@@ -126,6 +129,7 @@ class App:
         self.feed = DecisionFeed()
         self.metrics = Metrics(policy.observe.max_series, process=surroundings is None)
         self.media: MediaPlane | None = None
+        self._remote_media: RemoteMedia | None = None
         self.http_port = 0
         self.stopping = trio.Event()
         """The edge drains, or has ended."""
@@ -165,8 +169,9 @@ class App:
         if policy.media.engine == "builtin" and around is None:
             self.media = self._build_media(policy)
         self.plane = self._build_plane(policy)
-        if around is not None and around.media is not None:
-            around.media.attach(self.plane)
+        self._remote_media = self._build_remote_media(policy)
+        if self._remote_media is not None:
+            self._remote_media.attach(self.plane)
         servers = NameServers(policy.edge.name_servers)
         self.resolver = Resolver(self.edge, servers, self.plane.addresses_resolved, self.record, self.containment)
         self.active.attach(self.edge, self.resolver.reload, self.plane.carry_out)
@@ -187,6 +192,19 @@ class App:
             None if kernel is None else kernel.maps,
         )
 
+    def _build_remote_media(self, policy: Policy) -> RemoteMedia | None:
+        """The media plane that is no part of this process, if there is one."""
+        if policy.media.engine != "rtpengine":
+            return None if self._surroundings is None else self._surroundings.media
+        addresses = {zone: visible_addresses(policy.media.address.of(zone)) for zone in Zone}
+        # No port of these addresses is one of a relay of the edge.
+        interfaces = build_interfaces(addresses, (1, 1), inside=self.edge.is_inside)
+        engines = RtpengineMedia(
+            policy.media.rtpengine, interfaces, policy.media.timeout, random.random, self._log, self.containment
+        )
+        instrument_rtpengines(self.metrics, policy.media.rtpengine, engines)
+        return engines
+
     def _build_edge(self, policy: Policy, listeners: list[Listener]) -> Edge:
         dispatcher = Dispatcher(policy.destinations, random.random, trio.current_time(), self.record)
         random_bytes = RandomBytes()
@@ -198,7 +216,7 @@ class App:
             self.active.pipeline(policy),
             Sealer([token_key(policy.edge.state_dir)], random_bytes),
             random_bytes,
-            anchor=policy.media.engine == "builtin",
+            anchor=policy.media.engine != "none",
             server=policy.edge.server,
             registrations=policy.registrations.rules,
             headers=header_rules_of(policy),
@@ -247,8 +265,8 @@ class App:
             )
 
     def _media_command(self, cookie: int, command: MediaCommand) -> MediaReply | MediaError | None:
-        if self._surroundings is not None and self._surroundings.media is not None:
-            return self._surroundings.media.carry_out(cookie, command)
+        if self._remote_media is not None:
+            return self._remote_media.carry_out(cookie, command)
         if self.media is None:
             return MediaError(Reason.NO_MEDIA.status, "no media plane")
         return self.media.carry_out(command)
@@ -276,9 +294,9 @@ class App:
         reasons = {}
         if self.edge.draining:
             reasons["signalling"] = "draining"
-        around = self._surroundings
-        if around is not None and around.media is not None and not around.media.up:
-            reasons["media"] = "is being started"
+        if self._remote_media is not None and not self._remote_media.up:
+            is_rtpengine = self.policy.media.engine == "rtpengine"
+            reasons["media"] = "no rtpengine replies" if is_rtpengine else "is being started"
         unfilled = self.active.unfilled_sets()
         sets = {settings.set: settings for settings in self.policy.destinations}
         for name in sets:
@@ -369,8 +387,8 @@ class App:
             async with trio.open_nursery() as media_nursery:
                 if self.media is not None:
                     await media_nursery.start(self.media.run)
-                if around is not None and around.media is not None:
-                    await media_nursery.start(around.media.run)
+                if self._remote_media is not None:
+                    await media_nursery.start(self._remote_media.run)
                 async with trio.open_nursery() as signalling_nursery:
                     await self._start_signalling(signalling_nursery, state, flows)
                     task_status.started()

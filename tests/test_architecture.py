@@ -58,6 +58,7 @@ SAME_FLOOR = {  # modules that stand on another floor than their package, by the
     "media.relay_process": "media.plane",
     "media.relay_thread": "media.plane",
     "media.plane_settings": "media.plane",
+    "ng.engines": "ng.listener",
     "resolve.name_servers": "resolve.resolver",
     "transport.bpf": "transport.filter_programs",
 }
@@ -87,6 +88,7 @@ NURSERIES = {
     "app.py": "the root nursery, with the media and signalling nurseries in it",
     "embedding.py": "a nursery around the caller's block, where the caller hands in none",
     "cli/media_serving.py": "`edgesbc media`: the media plane, and the NG server that controls it",
+    "ng/engines.py": "the client of rtpengines: a task for each socket, and the timer",
     "ng/listener.py": "the NG server: its sockets, the connections at the Unix socket, delayed deletes",
     "processes/until_signal.py": "`edgesbc run`: the edge, the task that obeys signals, and that of reloads",
     "processes/packet_link.py": "a link between processes: a task reads, another writes",

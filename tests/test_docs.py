@@ -20,6 +20,7 @@ from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.ng.flags import FLAGS, KEYS
 from edgesbc.ng.flags import LISTS as LISTS_OF_WORDS
 from edgesbc.ng.server import COMMANDS
+from edgesbc.ng.settings import RtpengineSettings
 from edgesbc.policy.load import LISTS, TABLES, parse_policy
 from edgesbc.policy.model import (
     BodySettings,
@@ -87,6 +88,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[bodies]": BodySettings,
     "[media]": MediaSettings,
     "[media.address]": MediaAddress,
+    "[[media.rtpengine]]": RtpengineSettings,
     "[observe]": ObserveSettings,
     "[change]": ChangeSettings,
 }

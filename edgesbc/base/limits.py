@@ -402,6 +402,20 @@ NG_STREAMS: Final = 64
 """Connections at the Unix socket of the NG protocol; Kamailio opens one for each command."""
 NG_STREAM_SECONDS: Final = 10.0
 """How long such a connection may be silent."""
+NG_RETRY_SECONDS: Final = 0.2
+"""After which an rtpengine that has not replied gets a command again; the next times after twice as long."""
+NG_TRY_SECONDS: Final = 0.7
+"""For how long an rtpengine may not reply before a new call goes to another one, if there is one that replies."""
+NG_GIVE_UP_SECONDS: Final = 1.8
+"""For how long a command is tried in all: signalling waits MEDIA_REPLY_SECONDS. Then the rtpengine is down."""
+NG_PING_SECONDS: Final = 5.0
+"""Between two pings of an rtpengine that replies."""
+NG_RECHECK_SECONDS: Final = 2.0
+"""The same of one that does not. A ping is repeated as any command, so that at least one goes out every 0.6 seconds."""
+NG_ENGINES: Final = 32
+"""Rtpengines of a policy."""
+NG_ENGINE_WEIGHT: Final = 1_000
+"""Largest weight of an rtpengine."""
 NG_INTERFACES: Final = 32
 """Interface names of `edgesbc media`."""
 MEDIA_LINK_FIELD_BYTES: Final = MESSAGE_BYTES

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 from edgesbc.base.counts import Counts
 from edgesbc.dispatch.health import MemberState
 from edgesbc.dispatch.member import Member
 from edgesbc.media.quality import QualityHistograms
+from edgesbc.ng.settings import RtpengineSettings
 from edgesbc.observe.metrics import Metrics, Read
 from edgesbc.signalling.edge import Edge
 
-__all__ = ["instrument_edge", "instrument_faults", "instrument_kernel_filters", "instrument_media", "instrument_ng"]
+__all__ = [
+    "instrument_edge",
+    "instrument_faults",
+    "instrument_kernel_filters",
+    "instrument_media",
+    "instrument_ng",
+    "instrument_rtpengines",
+]
 
 
 class _MemberGauges(Mapping[tuple[str, ...], Read]):
@@ -214,3 +223,37 @@ def instrument_media(
 def instrument_ng(metrics: Metrics, commands: Counts) -> None:
     """The metrics of an NG server."""
     metrics.counter("ng_commands", "Commands of the NG protocol.", ("command", "outcome"), commands)
+
+
+class RtpengineFigures(Protocol):
+    """What rtpengines are asked for."""
+
+    @property
+    def counts(self) -> Counts:
+        """Commands by (rtpengine, outcome)."""
+
+    def is_up(self, engine: int) -> bool:
+        """Whether the rtpengine of that number replies."""
+
+    def sessions_at(self, engine: int) -> int:
+        """Number of sessions there."""
+
+
+def instrument_rtpengines(metrics: Metrics, settings: Sequence[RtpengineSettings], engines: RtpengineFigures) -> None:
+    """The metrics of the rtpengines that relay the media."""
+    numbers = {(str(one.address),): number for number, one in enumerate(settings)}
+    up: dict[tuple[str, ...], Read]
+    sessions: dict[tuple[str, ...], Read]
+    up = {labels: partial(_is_up, engines, number) for labels, number in numbers.items()}
+    sessions = {labels: partial(_sessions_at, engines, number) for labels, number in numbers.items()}
+    metrics.gauge("rtpengine_up", "Whether it replies.", up, ("rtpengine",))
+    metrics.gauge("rtpengine_sessions", "Calls with media there.", sessions, ("rtpengine",))
+    metrics.counter("rtpengine_commands", "Commands of the NG protocol.", ("rtpengine", "outcome"), engines.counts)
+
+
+def _is_up(engines: RtpengineFigures, number: int) -> float:
+    return float(engines.is_up(number))
+
+
+def _sessions_at(engines: RtpengineFigures, number: int) -> float:
+    return float(engines.sessions_at(number))

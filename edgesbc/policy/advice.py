@@ -23,6 +23,7 @@ def advice(policy: Policy) -> Iterator[str]:
             )
     yield from _open_devices(policy)
     yield from _families_without_media(policy)
+    yield from _rtpengines(policy)
     for prefix in policy.core.allow:
         if prefix.endswith("/0"):
             yield f"[core] allow has {prefix}: anybody who reaches a core listener may assert any identity"
@@ -90,6 +91,25 @@ def _families_without_media(policy: Policy) -> Iterator[str]:
                     f"the {zone} listener {listener.name} has IPv{version} and media of that side has not, so that"
                     f" calls with media over IPv{version} get 488; name an address of it in [media.address] {zone}"
                 )
+
+
+def _rtpengines(policy: Policy) -> Iterator[str]:
+    """What is different where rtpengines are the media plane."""
+    if policy.media.engine != "rtpengine":
+        if policy.media.rtpengine:
+            yield f'[[media.rtpengine]] has no effect with [media] engine = "{policy.media.engine}"'
+        return
+    yield (
+        "rtpengines relay the media by settings of their own: [media] ports, hold_timeout, one_way, one_way_timeout,"
+        " kernel and relays have no effect, a side that falls silent ends no call, and calls from before a restart of"
+        " signalling keep their media only until both sides are silent"
+    )
+    for engine in policy.media.rtpengine:
+        if not is_private(engine.address.host):
+            yield (
+                f"the rtpengine {engine.address} has no private address: its protocol has neither passwords nor"
+                " encryption, and who can send to it can redirect media"
+            )
 
 
 def _is_wildcard(listener: ListenSettings) -> bool:

@@ -14,6 +14,7 @@ from edgesbc.base.errors import PolicyError
 from edgesbc.dispatch.settings import SetSettings, with_fallbacks
 from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passwords
 from edgesbc.inventory.peer_algorithms import PEER_ALGORITHMS
+from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.policy.draft import Draft
 from edgesbc.policy.model import ListenSettings, MediaAddress
 from edgesbc.policy.reachability import unreachable_members
@@ -31,6 +32,7 @@ def cross_check(draft: Draft) -> Iterator[PolicyError]:
     """Every mistake in the relation of sections, in the order of the file's keys."""
     for check in (
         _listeners, _binds, _settings_of_transports, _trunks, _screen, _databases, _sets, _members, _routes,
+        _rtpengines,
     ):  # fmt: skip
         for key, message in check(draft):
             yield PolicyError(draft.file, key, message)
@@ -293,6 +295,20 @@ def _resources(here: str, route: Route, draft: Draft) -> _Mistakes:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
+
+
+def _rtpengines(draft: Draft) -> _Mistakes:
+    media = draft.tables.get("media")
+    if media is None:
+        return
+    if media.engine == "rtpengine" and not media.rtpengine:
+        yield "media.rtpengine", 'is missing: expected at least one [[media.rtpengine]] with engine = "rtpengine"'
+    if media.engine == "rtpengine" and media.kernel is KernelMode.REQUIRE:
+        yield "media.kernel", 'expected "off" or "auto", since engine = "rtpengine" relays by means of its own'
+    yield from _repeated((f"media.rtpengine[{n}].address", str(one.address)) for n, one in enumerate(media.rtpengine))
+    for number, one in enumerate(media.rtpengine):
+        if bool(one.public) is not bool(one.core):
+            yield f"media.rtpengine[{number}]", "expected the names of both interfaces, public and core, or of none"
 
 
 def media_address(draft: Draft) -> MediaAddress:

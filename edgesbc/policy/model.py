@@ -19,6 +19,7 @@ from edgesbc.dispatch.settings import SetSettings
 from edgesbc.inventory.databases import DatabaseSettings
 from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.media.side_activity import OneWay
+from edgesbc.ng.settings import RtpengineSettings
 from edgesbc.policy.crossing_settings import BodySettings, HeaderSettings
 from edgesbc.policy.structure import STRUCTURE
 from edgesbc.routing.domains import DomainSettings
@@ -47,12 +48,6 @@ def default_state_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/edgesbc")
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "edgesbc"
-
-
-def _engine(_instance: Any, _attribute: attrs.Attribute[Any], value: str) -> None:
-    if value == "rtpengine":
-        raise ValueError('expected "builtin" or "none": an rtpengine beside the edge is not driven yet')
-    one_of("builtin", "none")(_instance, _attribute, value)
 
 
 def _ping(_instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -280,8 +275,9 @@ class RegistrationSettings:
 class MediaSettings:
     """``[media]``: the relay."""
 
-    engine: str = attrs.field(default="builtin", validator=_engine)
-    """``builtin``, or ``none``: SDP is not changed and media does not pass the edge."""
+    engine: str = attrs.field(default="builtin", validator=one_of("builtin", "rtpengine", "none"))
+    """``builtin``, ``rtpengine``: those of :attr:`rtpengine`, or ``none``: SDP is not changed and media does not pass
+    the edge."""
     ports: PortRange = attrs.field(default=PortRange(30000, 39999), metadata={STRUCTURE: _ports})
     address: MediaAddress = attrs.field(factory=MediaAddress)
     """Default: of each family that listeners of the zone have, the address of the first of them."""
@@ -301,6 +297,10 @@ class MediaSettings:
     """Whether the kernel relays packets of established calls before they come to a socket."""
     relays: int | None = attrs.field(default=None, validator=attrs.validators.optional(between(0, limits.RELAYS)))
     """Relay processes; 0: a thread of the media plane; None: 0 with ``planes = "tasks"``, otherwise half the cores."""
+    rtpengine: tuple[RtpengineSettings, ...] = attrs.field(
+        default=(), validator=at_most(limits.NG_ENGINES, "rtpengines")
+    )
+    """The rtpengines; without effect unless ``engine`` is ``rtpengine``."""
 
 
 @attrs.frozen

@@ -156,7 +156,7 @@ def _secret(path: Path) -> Iterator[str]:
 
 
 def _media(policy: Policy) -> _Mistakes:
-    if policy.media.engine == "none":
+    if policy.media.engine != "builtin":
         return
     for zone in Zone:
         for address in policy.media.address.of(zone):

@@ -9,7 +9,7 @@ import attrs
 
 from edgesbc.sdp.session import Attribute, ConnectionData, MediaDescription, SessionDescription
 
-__all__ = ["RelayAddress", "rewrite_session"]
+__all__ = ["RelayAddress", "rewrite_session", "without_path"]
 
 _NOT_RELAYED = frozenset(
     {
@@ -57,6 +57,17 @@ def rewrite_session(
         attributes=tuple(attribute for attribute in description.attributes if _is_relayed(attribute)),
         media=media,
     )
+
+
+def without_path(description: SessionDescription) -> SessionDescription:
+    """``description`` without the attributes that belong to the path between its sender and the relay: addresses and
+    credentials of ICE and DTLS, and where RTCP is."""
+    media = tuple(
+        attrs.evolve(section, attributes=tuple(one for one in section.attributes if _is_relayed(one)))
+        for section in description.media
+    )
+    attributes = tuple(attribute for attribute in description.attributes if _is_relayed(attribute))
+    return attrs.evolve(description, attributes=attributes, media=media)
 
 
 def _rewrite_media(

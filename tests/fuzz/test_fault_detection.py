@@ -18,6 +18,7 @@ from edgesbc.media import session_table
 from edgesbc.media.latch import Latch, MediaTarget
 from edgesbc.media.session import MediaSession, MediaStream, PendingOffer
 from edgesbc.media.session_table import SessionTable
+from edgesbc.ng.client import RtpengineClient
 from edgesbc.ng.dialogs import NgDialog, NgDialogs
 from edgesbc.ng.server import NgServer
 from edgesbc.relay import channel
@@ -282,6 +283,11 @@ def fails(*_: object) -> Any:
     raise ValueError
 
 
+def not_busy(client: RtpengineClient, *_: object) -> None:
+    for session in client._sessions.values():
+        session.busy = None
+
+
 FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
     ("uri", "another error", lambda patch: patch.setattr("fuzz.uri.parse_uri", int)),
     ("uri", "a space", new_uri(lambda it: Uri(it.scheme, "a b", it.host or "c"))),
@@ -331,6 +337,20 @@ FAULTS: list[tuple[str, str, Callable[[Patch], None]]] = [
      lambda patch: patch.setattr(NgServer, "_end", lambda it, dialog, _: it._forget(dialog))),
     ("ng", "too many branches", lambda patch: patch.setattr(NgDialogs, "new", unbounded_dialog)),
     ("ng", "the sender's address", lambda patch: patch.setattr(session_table, "rewrite_session", unchanged)),
+    ("ng_client", "an error is raised", lambda patch: patch.setattr("edgesbc.ng.client.reply_of", fails)),
+    ("ng_client", "a command without a reply", lambda patch: patch.setattr(RtpengineClient, "_refuse_queued",
+     lambda it, session: session.queue.clear())),
+    ("ng_client", "two replies", damage(RtpengineClient, "_take_effects", lambda _, effects: effects * 2)),
+    ("ng_client", "an address that was not judged",
+     lambda patch: patch.setattr("edgesbc.media.targets.judge_target", any_target)),
+    ("ng_client", "a candidate", lambda patch: patch.setattr("edgesbc.ng.client_commands.without_path", unchanged)),
+    ("ng_client", "the address of a path", lambda patch: patch.setattr(
+        "edgesbc.ng.client_commands.rewrite_session", unchanged)),
+    ("ng_client", "no bound", with_limits(RtpengineClient, "carry_out", PENDING_MEDIA=10**6)),
+    ("ng_client", "two commands at once", after(RtpengineClient, "carry_out", not_busy)),
+    ("ng_client", "a session left over", lambda patch: patch.setattr(RtpengineClient, "_forget", lambda *_: None)),
+    ("ng_client", "a session at no rtpengine", lambda patch: patch.setattr(RtpengineClient, "_abandon",
+     lambda it, session: setattr(session, "engine", None))),
     ("ng", "half a value", lambda patch: patch.setattr("fuzz.ng.decode_first", lambda data: ("", len(data)))),
     ("sdp_rewrite", "a lost section", new_sdp(lambda it: attrs.evolve(it, media=it.media[:1]))),
     ("sdp_rewrite", "a second rewrite changes it", new_sdp(lambda it: attrs.evolve(it, name=it.name + "x"))),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
 from edgesbc.policy.load import parse_policy
 
@@ -43,6 +44,38 @@ def mistakes(text: str) -> dict[str, str]:
     except PolicyErrors as error:
         return {mistake.key: mistake.message for mistake in error.errors}
     return {}
+
+
+ENGINE = '[media]\nengine = "rtpengine"\n'
+ONE = '[[media.rtpengine]]\naddress = "10.0.0.21:2223"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        (ENGINE + ONE, "", ""),
+        (ENGINE, "media.rtpengine", "at least one [[media.rtpengine]]"),
+        (ONE, "", ""),  # prepared, and not in use
+        (ENGINE + ONE + ONE, "media.rtpengine[1].address", "which media.rtpengine[0].address has"),
+        (ENGINE + ONE + 'public = "pub"', "media.rtpengine[0]", "both interfaces"),
+        (ENGINE + 'kernel = "require"\n' + ONE, "media.kernel", 'expected "off" or "auto"'),
+        (ENGINE + 'kernel = "auto"\n' + ONE, "", ""),
+        (ENGINE + ONE.replace("10.0.0.21:2223", "pbx.example:2223"), "media.rtpengine[0].address", "literal address"),
+        (ENGINE + ONE.replace("10.0.0.21:2223", "10.0.0.21:0"), "media.rtpengine[0].address", "literal address"),
+        (ENGINE + ONE.replace("10.0.0.21:2223", "0.0.0.0:2223"), "media.rtpengine[0].address", "literal address"),
+        (ENGINE + ONE + "weight = 0", "media.rtpengine[0].weight", "1"),
+        (ENGINE + ONE + 'public = "a/b"\ncore = "c"', "media.rtpengine[0].public", "interface"),
+    ],
+)
+def test_rtpengines(text: str, key: str, message: str) -> None:
+    found = mistakes(GOOD + text)
+    assert list(found) == [key] * bool(key)
+    assert message in found.get(key, "")
+
+
+def test_the_number_of_rtpengines_is_bounded() -> None:
+    text = "".join(ONE.replace(":2223", f":{3000 + n}") for n in range(limits.NG_ENGINES + 1))
+    assert list(mistakes(GOOD + ENGINE + text)) == ["media.rtpengine"]
 
 
 def test_the_base_policy_has_no_mistakes() -> None:

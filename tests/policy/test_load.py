@@ -264,7 +264,7 @@ def test_a_section_that_is_no_list(section: str) -> None:
     assert list(mistakes(f"[{section}]\n{SMALL}")) == [section]
 
 
-@pytest.mark.parametrize("line", ["engine = 'rtpengine'", "engine = 'x'", "timeout = 1", "ports = 3"])
+@pytest.mark.parametrize("line", ["engine = 'x'", "timeout = 1", "ports = 3"])
 def test_invalid_values_of_media(line: str) -> None:
     assert list(mistakes(f"{SMALL}[media]\n{line}")) == [f"media.{line.split(' ')[0]}"]
 
@@ -514,6 +514,22 @@ def test_advice_where_listeners_have_a_family_that_media_has_not() -> None:
     assert "the public listener six has IPv6" in line
     assert "[media.address] public" in line
     assert advised(f'{one}[media]\nengine = "none"\n') == []
+
+
+def test_advice_about_rtpengines() -> None:
+    def found(more: str) -> list[str]:
+        return [line for line in advice(parse_policy(SMALL + more, "p.toml")) if "rtpengine" in line]
+
+    one = '[[media.rtpengine]]\naddress = "10.0.0.21:2223"\n'
+    assert found("") == []
+    assert found(one) == ['[[media.rtpengine]] has no effect with [media] engine = "builtin"']
+    (sentence,) = found(f'[media]\nengine = "rtpengine"\n{one}')
+    for key in ("ports", "hold_timeout", "one_way", "one_way_timeout", "kernel", "relays"):
+        assert f" {key}" in sentence
+    for host in ("127.0.0.1", "[::1]"):
+        assert len(found(f'[media]\nengine = "rtpengine"\n{one.replace("10.0.0.21", host)}')) == 1
+    public = found(f'[media]\nengine = "rtpengine"\n{one.replace("10.0.0.21", "203.0.113.21")}')
+    assert "203.0.113.21:2223 has no private address" in public[1]
 
 
 def test_advice_about_routes_for_hosts_that_are_not_served() -> None:

@@ -13,6 +13,7 @@ from support.ng import NgPeer
 from support.peers import taken
 from support.running import end, free_port, until
 
+from bench.ports import free_range
 from edgesbc.base.address import Source
 
 __all__ = ["MediaProcess", "kamailio_with_media", "media_process", "rtpengine"]
@@ -78,9 +79,13 @@ failure_route[REFUSED] {{
 
 
 class MediaProcess:
-    """A process that an NG client controls: its address, and a client that asks it."""
+    """A process that an NG client controls: its address, and a client that asks it. ``public`` and ``private`` are the
+    addresses of its interfaces."""
 
-    def __init__(self, address: Source, process: trio.Process, log: Path, unix: Path | None = None) -> None:
+    def __init__(
+        self, address: Source, process: trio.Process, log: Path, unix: Path | None, hosts: tuple[str, str]
+    ) -> None:
+        self.public, self.private = hosts
         self.address = address
         self.process = process
         self.log = log
@@ -98,40 +103,61 @@ class MediaProcess:
 
 
 @asynccontextmanager
-async def media_process(folder: Path, *options: str, port: int = 0) -> AsyncIterator[MediaProcess]:
+async def media_process(
+    folder: Path, *options: str, port: int = 0, private: str = "127.0.0.2"
+) -> AsyncIterator[MediaProcess]:
     """``edgesbc media`` with the interfaces ``pub`` and ``priv`` on loopback addresses, at UDP and a Unix socket."""
     address = Source("127.0.0.1", port or free_port())
     unix = folder / f"ng-{address.port}.sock"
     command = [
         *(sys.executable, "-m", "edgesbc", "media", "--ng", str(address), "--unix", str(unix)),
-        *("--interface", "pub/127.0.0.1", "--interface", "priv/127.0.0.2", "--private", "priv"),
+        *("--interface", "pub/127.0.0.1", "--interface", f"priv/{private}", "--private", "priv"),
         *("--ports", "20000-29998", *options),
     ]
-    async with _running(folder / f"media-{address.port}.log", command, address, unix) as media:
+    hosts = ("127.0.0.1", private)
+    async with _running(folder / f"media-{address.port}.log", command, address, unix, hosts) as media:
         yield media
 
 
 @asynccontextmanager
 async def rtpengine(
-    folder: Path, *options: str, port: int = 0, ports: str = "12000-17998"
+    folder: Path, *options: str, port: int = 0, ports: str = "12000-17998", private: str = ""
 ) -> AsyncIterator[MediaProcess]:
-    """A real rtpengine in user space, with the interfaces ``pub`` and ``priv`` on loopback addresses."""
+    """A real rtpengine in user space, with the interfaces ``pub`` and ``priv`` on loopback addresses of its own.
+
+    Two of them on the same addresses could take the same port, and each other's audio: rtpengine sets SO_REUSEADDR.
+    """
     address = Source("127.0.0.1", port or free_port())
+    network = f"127.{address.port >> 8}.{address.port & 255}"
+    hosts = (f"{network}.1", private or f"{network}.2")
     first, last = ports.split("-")
+    if private:
+        first = str(free_range(private, 40))
+        last = str(int(first) + 39)
     command = [
-        *("rtpengine", "--foreground", "--log-stderr", "--log-level=6", "--table=-1", f"--listen-ng={address}"),
-        *("--interface=pub/127.0.0.1;priv/127.0.0.2", f"--port-min={first}", f"--port-max={last}"),
+        *(
+            "rtpengine",
+            "--config-file=none",
+            "--foreground",
+            "--log-stderr",
+            "--log-level=6",
+            "--table=-1",
+            f"--listen-ng={address}",
+        ),
+        *(f"--interface=pub/{hosts[0]}", f"--interface=priv/{hosts[1]}", f"--port-min={first}", f"--port-max={last}"),
         *("--delete-delay=0", "--num-threads=2", f"--pidfile={folder}/rtpengine-{address.port}.pid", *options),
     ]
-    async with _running(folder / f"rtpengine-{address.port}.log", command, address, None) as media:
+    async with _running(folder / f"rtpengine-{address.port}.log", command, address, None, hosts) as media:
         yield media
 
 
 @asynccontextmanager
-async def _running(log: Path, command: list[str], address: Source, unix: Path | None) -> AsyncIterator[MediaProcess]:
+async def _running(
+    log: Path, command: list[str], address: Source, unix: Path | None, hosts: tuple[str, str]
+) -> AsyncIterator[MediaProcess]:
     with log.open("ab") as stream:
         process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
-    media = MediaProcess(address, process, log, unix)
+    media = MediaProcess(address, process, log, unix, hosts)
     try:
         await until(lambda: taken(*address, True) or process.poll() is not None)
         assert process.poll() is None, await trio.Path(log).read_text()
