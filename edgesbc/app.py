@@ -222,6 +222,7 @@ class App:
             headers=header_rules_of(policy),
             core=core_rules_of(policy),
             max_calls=policy.edge.max_calls,
+            latch=policy.media.latch,
         )
 
     def _build_plane(self, policy: Policy) -> SignallingPlane:
@@ -261,6 +262,7 @@ class App:
                 lambda: media.ports_in_use,
                 lambda: media.paths,
                 lambda: media.counts,
+                lambda: media.moves,
                 media.quality,
             )
 
@@ -466,6 +468,9 @@ def media_settings_of(policy: Policy) -> MediaPlaneSettings:
         settings.one_way_timeout,
         policy.relays,
         policy.observe.max_series,
+        settings.advertise.public,
+        settings.advertise.core,
+        settings.unknown_profiles,
     )
 
 

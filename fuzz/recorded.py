@@ -69,6 +69,9 @@ class RecordedPair:
         assert self in self._ports.open_pairs, "a closed port gets a target"
         self.rtp, self.rtcp = rtp, rtcp
 
+    def reopen(self) -> None:
+        assert self in self._ports.open_pairs, "the peer of a closed port is learned"
+
     def close(self) -> None:
         assert self in self._ports.open_pairs, "a port is closed twice"
         self._ports.open_pairs.remove(self)

@@ -88,6 +88,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[bodies]": BodySettings,
     "[media]": MediaSettings,
     "[media.address]": MediaAddress,
+    "[media.advertise]": MediaAddress,
     "[[media.rtpengine]]": RtpengineSettings,
     "[observe]": ObserveSettings,
     "[change]": ChangeSettings,
@@ -102,6 +103,8 @@ COMPUTED = {
     "[[listen]] name": "`ZONE-TRANSPORT-PORT`",
     "[media.address] public": "-",
     "[media.address] core": "-",
+    "[media.advertise] public": "-",
+    "[media.advertise] core": "-",
 }
 """Defaults that are computed, as the page writes them."""
 

@@ -302,6 +302,8 @@ SDP_BYTES: Final = 32_768
 """Largest session description: a browser's with video and 40 candidates is about 8 KiB."""
 SDP_MEDIA: Final = 16
 """Media sections of one description; each active one takes four sockets."""
+MEDIA_PROFILES: Final = 16
+"""Names in `[media] unknown_profiles`."""
 MEDIA_SECTIONS: Final = 4
 """Media sections that one call of a public peer may have relayed: audio, video, a presentation and real-time text; each
 takes four sockets. Further ones are rejected."""
@@ -360,6 +362,13 @@ MEDIA_STALE_PACKETS: Final = 100
 MEDIA_SIGNALLED_SECONDS: Final = 0.2
 """How long the signalled port has to be silent, while packets come from another port of its address, until that one is
 taken: ten packets of audio, and no more, because a phone behind a NAT that changes ports is not heard meanwhile."""
+MEDIA_ROAM_SECONDS: Final = 1.0
+"""`latch = "roaming"`: how long the peer of a port has to be silent until another port of its address takes its place:
+fifty packets of audio."""
+MEDIA_ROAM_RTCP_SECONDS: Final = 15.0
+"""The same for a port of RTCP, which a peer sends every five seconds (RFC 3550 section 6.2)."""
+MEDIA_ROAMS: Final = 16
+"""How often that may happen to a port until its peer describes its media again."""
 MEDIA_PORT_LOWEST: Final = 1_024
 """Lowest media port accepted in a description of a public peer: lower ones belong to services other than RTP."""
 MEDIA_PORT_REST_SECONDS: Final = 10.0

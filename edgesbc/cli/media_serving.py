@@ -88,6 +88,7 @@ class MediaService:
             lambda: plane.ports_in_use,
             lambda: plane.paths,
             lambda: plane.counts,
+            lambda: plane.moves,
             plane.quality,
         )
         instrument_ng(self.metrics, self.server.counts)

@@ -10,6 +10,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import split_host_port
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.base.validation import at_most, between, matching, one_of, optional, sip_methods
 from edgesbc.dispatch.algorithm_names import ALGORITHM_NAMES
 from edgesbc.routing.numbers import Numbers, Rewrite, check_user
@@ -250,6 +251,8 @@ class SetSettings:
     """Seconds that a call to a member may last; None: ``limits.CALL_SECONDS``."""
     fallback: str | None = None
     """The set that gets the calls which no member of this one can take."""
+    latch: LatchMode | None = None
+    """Whether media ports follow the source of a member's packets; None: as ``[media] latch`` says."""
 
 
 def with_fallbacks(name: str, sets: Mapping[str, SetSettings]) -> list[str]:

@@ -11,6 +11,7 @@ import enum
 import attrs
 
 from edgesbc.base.address import Zone
+from edgesbc.base.latch_mode import LatchMode
 
 __all__ = [
     "Acknowledge",
@@ -71,6 +72,8 @@ class Offer:
     """The name of the relay's interface that faces the offerer, of those in its zone; an edge's own have none."""
     answerer_interface: str = ""
     """The same for the other side."""
+    latch: LatchMode = LatchMode.STRICT
+    """Whether the ports that face the offerer follow the source of its packets."""
 
 
 @attrs.frozen
@@ -93,6 +96,8 @@ class Answer:
     final: bool = True
     """Whether the answer stays. One that does not is carried out too, and a :class:`Rollback` takes it back with its
     offer: the answer in a provisional response that is not reliable (RFC 3262 section 5)."""
+    latch: LatchMode = LatchMode.STRICT
+    """Whether the ports that face the answerer follow the source of its packets."""
 
 
 @attrs.frozen

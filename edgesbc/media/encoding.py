@@ -14,6 +14,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import (
     Acknowledge,
     Answer,
@@ -204,16 +205,17 @@ _TEXT: Final = _Text()
 _FLAG: Final = _Flag()
 _ZONE: Final = _Choice(Zone.PUBLIC, Zone.CORE)
 _CONSENT: Final = _Choice(Consent.NONE, Consent.SOURCE, Consent.ANY)
+_LATCH: Final = _Choice(*LatchMode)
 _TEXTS: Final = _Many(_TEXT, limits.MEDIA_LINK_ITEMS)
 
 _OFFER: Final = _Fields(
     Offer, session_id=_TEXT, offerer=_TEXT, answerer=_TEXT, sdp=_BYTES, offerer_zone=_ZONE, answerer_zone=_ZONE,
     received_from=_TEXT, consent=_CONSENT, reserved=_FLAG, answerer_family=_TEXT, offerer_interface=_TEXT,
-    answerer_interface=_TEXT,
+    answerer_interface=_TEXT, latch=_LATCH,
 )  # fmt: skip
 _ANSWER: Final = _Fields(
     Answer, session_id=_TEXT, offerer=_TEXT, answerer=_TEXT, sdp=_BYTES, received_from=_TEXT, consent=_CONSENT,
-    final=_FLAG,
+    final=_FLAG, latch=_LATCH,
 )  # fmt: skip
 
 

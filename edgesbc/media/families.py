@@ -21,8 +21,10 @@ def interfaces_for_offer(
     description: SessionDescription,
     offerer: int,
     current: SideInterfaces | None,
+    opaque: frozenset[str] = frozenset(),
 ) -> SideInterfaces:
     """The interface of each side for an offer of the side ``offerer``, where the session has ``current`` so far.
+    ``opaque`` are protocols as in :func:`is_relayed`.
 
     The offerer has the family of the first address in its description; on hold it has none there, and keeps that of the
     session, or gets that of its SIP message. The other side keeps that of its own
@@ -32,7 +34,7 @@ def interfaces_for_offer(
     """
     own = _named(interfaces[offer.offerer_zone], offer.offerer_interface)
     other = _named(interfaces[offer.answerer_zone], offer.answerer_interface)
-    family = described_family(description)
+    family = described_family(description, opaque)
     if family:
         facing_offerer = _of_family(own, family)
         if facing_offerer is None:

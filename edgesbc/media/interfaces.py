@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from edgesbc.base.address import Source, Zone, family_of
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.base.prefixes import PrefixSet
 
 __all__ = ["NO_TARGET", "MediaInterface", "MediaTarget"]
@@ -53,14 +54,32 @@ class MediaTarget:
     """The addresses whose first packet makes its source the peer."""
     udptl: bool = False
     """Whether packets are those of UDPTL (ITU-T T.38), which have no head to be known by; otherwise RTP."""
+    latch: LatchMode = LatchMode.STRICT
+    """Whether the port follows the source of the peer's packets."""
+    opaque: bool = False
+    """Whether packets are datagrams of a profile that the relay does not know."""
     limited: bool = attrs.field(default=False, eq=False)
     """Whether no more bytes are sent to the peer than came from it, because it has not shown that it wants them."""
+
+    @property
+    def is_rtp(self) -> bool:
+        """Whether packets are RTP or RTCP."""
+        return not (self.udptl or self.opaque)
 
     def with_limit(self, limited: bool) -> MediaTarget:
         """The same with another :attr:`limited`."""
         if limited == self.limited:
             return self
-        return MediaTarget(self.signalled, self.send_to, self.learn_from, self.udptl, limited)
+        return MediaTarget(self.signalled, self.send_to, self.learn_from, self.udptl, self.latch, self.opaque, limited)
+
+    def with_latch(self, mode: LatchMode) -> MediaTarget:
+        """The same with the mode ``mode``. Where nothing may be sent to the signalled address, which is one of the
+        peer's own network, it is sent to the source of the peer's packets instead of nowhere."""
+        if mode is LatchMode.SYMMETRIC_OFF and self.send_to is None:
+            mode = LatchMode.STRICT
+        if mode is self.latch or self.signalled is None:
+            return self
+        return MediaTarget(self.signalled, self.send_to, self.learn_from, self.udptl, mode, self.opaque, self.limited)
 
 
 NO_TARGET: Final = MediaTarget(None, None, frozenset())

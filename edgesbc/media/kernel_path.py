@@ -14,6 +14,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, family_of
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.kernel_relay.bpf_calls import KernelRefusal
 from edgesbc.kernel_relay.flow_map import FlowMap
 from edgesbc.kernel_relay.flows import KernelFlow
@@ -172,7 +173,7 @@ class KernelPath:
         headers = 48 if ":" in peer.host else 28  # IP and UDP
         largest = min(there.mtu, headers + limits.MEDIA_PACKET_BYTES)
         ports = peer, port.address, other.address, other_peer
-        return KernelFlow(*ports, back.device, there.device, 0, largest, not port.target.udptl)
+        return KernelFlow(*ports, back.device, there.device, 0, largest, port.target.is_rtp)
 
     def _route(self, destination: str, source: str) -> DeviceRoute | None:
         key = destination, source
@@ -187,4 +188,10 @@ class KernelPath:
 
 
 def _is_for_kernel(port: RelayedPort) -> bool:
-    return port.direct and port.peer is not None and not port.is_rtcp and not port.target.limited
+    target = port.target
+    if not port.direct or port.peer is None or port.is_rtcp or target.limited:
+        return False
+    if target.latch is LatchMode.STRICT:
+        return True
+    # A flow sends to where its peer sends from. User space has to see when the peer of a latch that roams was heard.
+    return target.latch is LatchMode.SYMMETRIC_OFF and port.peer == target.send_to

@@ -1,9 +1,10 @@
-"""Which source may send to a port and where the port sends: address rules and the strict latch. Without I/O.
+"""Which source may send to a port and where the port sends: address rules and the latch. Without I/O.
 
 The rule (CVE-2017-14099, "RTP bleed"): a port learns its peer only from an address that signalling named. The first
 packet from there and from the signalled port fixes the peer, and from then on the port receives from that peer and
 sends to it only. Behind an address there may be many hosts (NAT). Another port of it is taken only where the signalled
 one is silent, because a NAT has given the peer another one, and only until a packet from the signalled port comes.
+A repeated description lets the peer be learned again, and the mode ``roaming`` (:class:`LatchMode`) silence too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone, family_of
 from edgesbc.base.errors import WireError
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.base.prefixes import PrefixSet, normal_address
 from edgesbc.media.interfaces import NO_TARGET, MediaInterface, MediaTarget
 
@@ -109,45 +111,48 @@ def judge_target(interface: MediaInterface, host: str, port: int, received_from:
 def build_interfaces(
     addresses: Mapping[Zone, str | Sequence[str]],
     ports: tuple[int, int],
-    advertise: Mapping[Zone, str] | None = None,
+    advertise: Mapping[Zone, str | Sequence[str]] | None = None,
     denied: Iterable[str] = (),
     inside: Callable[[str], bool] | None = None,
 ) -> dict[Zone, tuple[MediaInterface, ...]]:
     """The interfaces by zone, one of each family that it has an address of. Only those of the core are trusted, and
     the public ones refuse the core's addresses.
 
-    ``ports`` are the first and last port of the range on each, ``advertise`` the address that a zone shows to peers in
-    place of that of the same family. ``denied`` are prefixes that descriptions from the public zone may not name, and
-    ``inside`` says of an address whether it is one. Raises :class:`ValueError` for an address that media cannot be
+    ``ports`` are the first and last port of the range on each, ``advertise`` the addresses that a zone shows to peers
+    in place of those of the same family. ``denied`` are prefixes that descriptions from the public zone may not name,
+    and ``inside`` says of an address whether it is one. Raises :class:`ValueError` for an address that media cannot be
     bound to, and for two of one family in a zone.
     """
-    own = {
-        zone: [normal_address(text) for text in ([texts] if isinstance(texts, str) else texts)]
-        for zone, texts in addresses.items()
-    }
-    everywhere = frozenset(host for hosts in own.values() for host in hosts)
+    own = {zone: _normal(texts) for zone, texts in addresses.items()}
+    shown = {zone: _normal(texts) for zone, texts in (advertise or {}).items()}
+    everywhere = frozenset(host for of_zones in (own, shown) for hosts in of_zones.values() for host in hosts)
     prefixes = PrefixSet(denied)
     interfaces: dict[Zone, tuple[MediaInterface, ...]] = {}
     for zone, hosts in own.items():
         if len({family_of(host) for host in hosts}) != len(hosts):
             raise ValueError(f"expected one media address of each family for the {zone} side, found {', '.join(hosts)}")
         trusted = zone is Zone.CORE
-        shown = (advertise or {}).get(zone, "")
         for address in hosts:
             if scope_of(address) is AddressScope.NEVER:
                 raise ValueError(f"media cannot be bound to {address}: name one address of this machine")
+            family = family_of(address)
+            advertised = next((host for host in shown.get(zone, ()) if family_of(host) == family), address)
             interface = MediaInterface(
                 zone=zone,
                 address=address,
-                advertise=shown if shown and family_of(shown) == family_of(address) else address,
+                advertise=advertised,
                 ports=ports,
                 trusted=trusted,
-                refused=frozenset() if trusted else everywhere - {address},
+                refused=frozenset() if trusted else everywhere - {address, advertised},
                 denied=PrefixSet() if trusted else prefixes,
                 inside=None if trusted else inside,
             )
             interfaces[zone] = (*interfaces.get(zone, ()), interface)
     return interfaces
+
+
+def _normal(texts: str | Sequence[str]) -> list[str]:
+    return [normal_address(text) for text in ([texts] if isinstance(texts, str) else texts)]
 
 
 def _literal(host: str) -> str:
@@ -211,16 +216,28 @@ def _check_family_and_port(interface: MediaInterface, host: str, port: int) -> N
 
 
 class Latch:
-    """The strict latch of one port: from which source it receives, and where packets for the peer go."""
+    """The latch of one port: from which source it receives, and where packets for the peer go. ``silence`` is how long
+    the peer has to be silent, in the mode ``roaming``, until another port of its address may take its place (seconds).
+    """
 
-    __slots__ = ("_last_locked", "_other_since", "_stale_budget", "_stale_source", "firm", "peer", "target")
+    __slots__ = (
+        "_last_locked", "_moves", "_other_since", "_silence", "_stale_budget", "_stale_source", "firm", "heard", "open",
+        "peer", "target",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, silence: float = limits.MEDIA_ROAM_SECONDS) -> None:
+        self._silence = silence
         self.target = NO_TARGET
         self.peer: Source | None = None
         """The source that the latch is locked to."""
         self.firm = False
-        """Whether the peer is at the signalled port, so that no other source can take its place."""
+        """Whether the peer is at the signalled port, so that no other source can take its place, and what is sent goes
+        there."""
+        self.open = False
+        """Whether the peer is learned again, and :attr:`peer` is the one of before until then."""
+        self.heard = 0.0
+        """When the last packet of the peer came, in the mode ``roaming`` (seconds)."""
+        self._moves = 0  # since the last description
         self._other_since: float | None = None  # when the first packet from another port of an expected address came
         self._last_locked: tuple[MediaTarget, Source | None] = (NO_TARGET, None)
         self._stale_source: Source | None = None
@@ -228,15 +245,23 @@ class Latch:
 
     @property
     def destination(self) -> Source | None:
-        """Where packets for this peer go: to the source that the latch is locked to, before that as signalled."""
+        """Where packets for this peer go: to the source that the latch is locked to, before that as signalled; in the
+        mode ``symmetric-off`` always as signalled."""
+        if self.target.latch is LatchMode.SYMMETRIC_OFF:
+            return self.target.send_to
         return self.peer or self.target.send_to
+
+    @property
+    def roams(self) -> bool:
+        """Whether silence lets another port of the peer's address take its place."""
+        return self.target.latch is LatchMode.ROAMING
 
     def set_target(self, target: MediaTarget) -> bool:
         """Take over what signalling says now; returns whether the latch was unlocked by it.
 
-        The same target again, as after a repeated description, changes nothing. After a change, packets of the
-        previous peer may still be under way; ``MEDIA_STALE_PACKETS`` of them are ignored, so that they do not
-        lock the latch to an address that was just left.
+        The same target again changes nothing (see :meth:`reopen`). After a change, packets of the previous peer may
+        still be under way; ``MEDIA_STALE_PACKETS`` of them are ignored, so that they do not lock the latch to an
+        address that was just left.
         """
         if target == self.target:
             self.target = target  # it may be limited no longer
@@ -250,15 +275,32 @@ class Latch:
         self.unlock()
         return unlocked
 
-    def restore(self, peer: Source, firm: bool) -> None:
-        """Take over the peer that a latch with the same target had learned."""
+    def reopen(self) -> bool:
+        """Learn the peer again, because its description was repeated; returns whether one was known.
+
+        The known peer goes on to be sent to. It keeps its place with its next packet; without one, another source takes
+        it by the rules for the first.
+        """
+        self._moves = 0
+        if self.peer is None:
+            return False
+        self.open = True
+        self.firm = False
+        self._other_since = None
+        return True
+
+    def restore(self, peer: Source, firm: bool, now: float) -> None:
+        """Take over the peer that a latch with the same target had learned, at ``now`` (seconds)."""
         self.peer = peer
         self.firm = firm
+        self.heard = now
 
     def unlock(self) -> None:
         """Forget the peer; the next packet from an expected address may lock the latch again."""
         self.peer = None
         self.firm = False
+        self.open = False
+        self._moves = 0
         self._other_since = None
 
     def admit(self, source: Source, now: float) -> bool:
@@ -267,24 +309,53 @@ class Latch:
         The signalled port locks it at once and for good. Any other port of an expected address locks it after
         ``MEDIA_SIGNALLED_SECONDS`` in which packets came from such ports only, and the signalled port takes it back.
         """
-        if source == self.peer:
+        target, peer = self.target, self.peer
+        if source == peer and not self.open:
+            self.heard = now
             return True
-        target = self.target
         if self.firm or source.host not in target.learn_from:
             return False
         if target.signalled is not None and source.port == target.signalled.port:
-            if self._is_stale(source):
+            if self._is_stale(source) or (peer is not None and not self.open and self._is_at_signalled_port(peer)):
                 return False
-            self.peer = source
-            self.firm = True
+            mode = target.latch
+            is_firm = mode is LatchMode.STRICT or (mode is LatchMode.SYMMETRIC_OFF and source == target.send_to)
+            self._lock(source, is_firm, now)
             return True
-        if self.peer is not None or self._is_stale(source):
+        if source == peer:
+            self._lock(source, False, now)
+            return True
+        if peer is not None and not self.open:
+            return self._may_move(peer, source, now)
+        if self._is_stale(source):
             return False
         if self._other_since is None:
             self._other_since = now
         if (target, source) != self._last_locked and now - self._other_since < limits.MEDIA_SIGNALLED_SECONDS:
             return False
+        self._lock(source, False, now)
+        return True
+
+    def _lock(self, source: Source, firm: bool, now: float) -> None:
         self.peer = source
+        self.firm = firm
+        self.open = False
+        self.heard = now
+
+    def _is_at_signalled_port(self, peer: Source) -> bool:
+        """Where two addresses are expected, a port of that number at the other one does not take the place."""
+        signalled = self.target.signalled
+        return signalled is not None and peer.port == signalled.port
+
+    def _may_move(self, peer: Source, source: Source, now: float) -> bool:
+        """Whether the latch, which is locked to ``peer``, moves to ``source``: another port of the same address, after
+        silence, and not too often."""
+        if self.target.latch is not LatchMode.ROAMING or source.host != peer.host:
+            return False
+        if now - self.heard < self._silence or self._moves >= limits.MEDIA_ROAMS:
+            return False
+        self._moves += 1
+        self._lock(source, False, now)
         return True
 
     def _is_stale(self, source: Source) -> bool:

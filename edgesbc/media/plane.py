@@ -33,13 +33,14 @@ class MediaPlane:
     """Relays media for the sessions that commands describe.
 
     ``addresses`` are the literal addresses to bind, one or one of each family for each zone; ``ports`` the first and
-    last port of the range, used on each of them; ``advertise`` the addresses that descriptions show to peers where they
-    differ;
+    last port of the range, used on each of them; ``advertise`` the addresses that descriptions show to peers in place
+    of those of the same family, where they differ;
     ``denied`` prefixes that descriptions from the public zone may not name, and ``inside`` says of an address whether
     it is of the private side, which they may not name either. ``media_timeout`` and ``hold_timeout`` are in seconds.
     ``relays`` processes relay packets, or, with 0, a thread.
     ``one_way`` says what happens where one side has sent nothing for ``media_timeout``, or no RTP for
-    ``one_way_timeout``. A session beyond ``max_sessions`` is refused. There are descriptors for ``max_streams`` media
+    ``one_way_timeout``. Datagrams of ``opaque_profiles`` are relayed as they come. A session beyond
+    ``max_sessions`` is refused. There are descriptors for ``max_streams`` media
     sections. ``on_event`` is called in the plane's own task and must not block. ``containment`` counts and reports
     internal errors. ``kernel`` has the maps of a kernel relay. ``clock`` gives seconds on a monotonic clock, ``random``
     floats in [0, 1). ``interfaces`` stand in for what the addresses and ports make. Raises :class:`ValueError` for
@@ -53,13 +54,14 @@ class MediaPlane:
         on_event: Callable[[MediaTimeout | MediaSilence], None] | None = None,
         *,
         containment: Containment,
-        advertise: Mapping[Zone, str] | None = None,
+        advertise: Mapping[Zone, str | Sequence[str]] | None = None,
         denied: Iterable[str] = (),
         inside: Callable[[str], bool] | None = None,
         media_timeout: float = 60.0,
         hold_timeout: float = limits.MEDIA_HOLD_SECONDS,
         one_way: OneWay = OneWay.OFF,
         one_way_timeout: float = limits.ONE_WAY_SECONDS,
+        opaque_profiles: Iterable[str] = (),
         max_streams: int | None = None,
         max_sessions: int = limits.MEDIA_SESSIONS,
         relays: int = 0,
@@ -84,6 +86,7 @@ class MediaPlane:
                 max_streams,
                 one_way,
                 one_way_timeout,
+                opaque_profiles,
             )
         except BaseException:
             for relay in self._relays:
@@ -128,6 +131,11 @@ class MediaPlane:
     def paths(self) -> Counts:
         """The same by the path that they took: ``kernel`` or ``user``."""
         return self._ports.paths
+
+    @property
+    def moves(self) -> int:
+        """How often the peer of a port whose latch roams has got another port."""
+        return self._ports.moves
 
     @property
     def counts(self) -> Counts:

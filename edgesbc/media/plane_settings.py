@@ -35,6 +35,10 @@ class MediaPlaneSettings:
     """Relay processes; 0: a thread."""
     max_series: int
     """Of one metric."""
+    advertised_public: tuple[str, ...] = ()
+    """What descriptions show in place of the addresses of the same family on the public side."""
+    advertised_core: tuple[str, ...] = ()
+    opaque_profiles: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> set[str]:
@@ -60,12 +64,14 @@ class MediaPlaneSettings:
             (self.first_port, self.last_port),
             on_event,
             containment=containment,
+            advertise={Zone.PUBLIC: self.advertised_public, Zone.CORE: self.advertised_core},
             inside=inside,
             max_sessions=self.max_sessions,
             media_timeout=self.media_timeout,
             hold_timeout=self.hold_timeout,
             one_way=OneWay(self.one_way),
             one_way_timeout=self.one_way_timeout,
+            opaque_profiles=self.opaque_profiles,
             max_streams=max_streams,
             relays=self.relays,
             kernel=kernel,

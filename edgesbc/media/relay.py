@@ -89,6 +89,11 @@ class PortPair:
         if self.rtcp is not None:
             self._client.set_target(self.rtcp, rtcp)
 
+    def reopen(self) -> None:
+        for channel in (self.rtp, self.rtcp):
+            if channel is not None:
+                self._client.reopen(channel)
+
     def set_direct(self, direct: bool) -> None:
         self._client.set_direct(self.rtp, direct)
 
@@ -174,6 +179,11 @@ class RelayPorts:
         """The same by their path: through the ``kernel`` alone, or by ``user`` space."""
         by_user = sum(sum(client.counters.packets) for client in self._clients)
         return Counts({("kernel",): 0 if self._kernel is None else self._kernel.packets, ("user",): by_user})
+
+    @property
+    def moves(self) -> int:
+        """How often the peer of a port whose latch roams has got another port."""
+        return sum(client.moves for client in self._clients)
 
     @property
     def drops(self) -> Counts:

@@ -15,6 +15,7 @@ from typing import Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.kernel_path import KernelPath, KernelShare
 from edgesbc.media.latch import NO_TARGET, MediaTarget
 from edgesbc.relay.counters import RelayCounters
@@ -100,6 +101,8 @@ class RelayClient:
     ) -> None:
         self.counters = counters
         self.kernel: KernelPath | None = None
+        self.moves = 0
+        """How often the peer of a channel whose latch roams has got another port."""
         self._failed = failed
         self._handed_over = handed_over
         self.on_blocked: Callable[[], None] = lambda: None
@@ -142,15 +145,27 @@ class RelayClient:
     def set_target(self, channel: RelayChannel, target: MediaTarget) -> None:
         """What signalling says about the peer of a channel; the same again changes nothing."""
         if target != channel.target:
-            self._generation = (self._generation + 1) & 0xFFFF_FFFF
-            channel.generation = self._generation
-            channel.peer = None
-            channel.firm = False
+            self._forget_peer(channel)
         elif target.limited == channel.target.limited:
             return
         channel.target = target
         self._writer.set_target(channel.number, channel.generation, target)
         self._update_kernel(channel)
+
+    def reopen(self, channel: RelayChannel) -> None:
+        """Learn the peer of a channel again, because its description was repeated. No packet takes the way through the
+        kernel until the relay has learned it."""
+        if channel.target.learn_from:
+            self._forget_peer(channel)
+            self._update_kernel(channel)
+            self._writer.reopen(channel.number, channel.generation)
+
+    def _forget_peer(self, channel: RelayChannel) -> None:
+        """What the relay has told of the peer, or has sent off to tell, counts no more."""
+        self._generation = (self._generation + 1) & 0xFFFF_FFFF
+        channel.generation = self._generation
+        channel.peer = None
+        channel.firm = False
 
     def set_direct(self, channel: RelayChannel, direct: bool) -> None:
         """Whether the kernel may relay the packets of a channel, where it can."""
@@ -302,6 +317,8 @@ class RelayClient:
         """The relay has learned a peer."""
         channel = self._channels.get(number)
         if channel is not None and channel.generation == generation:
+            if channel.target.latch is LatchMode.ROAMING and channel.peer not in (None, peer):
+                self.moves += 1
             channel.peer = peer
             channel.firm = firm
             self._update_kernel(channel)

@@ -3,7 +3,7 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -12,7 +12,6 @@ from edgesbc.base.address import Source, Zone
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget
 from edgesbc.media.quality import StreamQuality, clock_rate_of
 from edgesbc.media.side_activity import SideActivity
-from edgesbc.media.targets import is_fax
 from edgesbc.sdp.session import SessionDescription
 
 __all__ = [
@@ -68,6 +67,9 @@ class MediaPorts(Protocol):
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         """Take over what signalling says about the peer; the same targets again keep a learned peer."""
+
+    def reopen(self) -> None:
+        """Learn the peer again, because its description was repeated."""
 
     def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
         """Have ``receiver`` called with copies of the peer's RTCP packets, and when they were received (seconds, the
@@ -312,8 +314,14 @@ class MediaSession:
         self._apply()
 
     def answer(self, side: SessionSide, final: bool) -> None:
-        """``side`` has answered the pending offer, or, where there is none, answers the last one again."""
+        """``side`` has answered the pending offer, or, where there is none, answers the last one again.
+
+        An offer in an answered session, a re-INVITE or UPDATE, has the peers of its streams learned again: those that
+        say the same as before may be at another port of their NAT by now.
+        """
         offer, current = self.pending, self.current
+        agreed = current if self.previous is None else self.previous
+        offer_is_new = offer is not None
         if offer is None:
             if current.interfaces is None:
                 raise ValueError("an answer without an offer")
@@ -328,7 +336,7 @@ class MediaSession:
         for stream, media in zip(self.current.streams, sections, strict=False):
             if stream is not None:
                 stream.quality.clock_rate = clock_rate_of(media)
-        self._apply()
+        self._apply(agreed.streams if offer_is_new and final and agreed.answered else ())
 
     def roll_back(self) -> None:
         """Return to what is agreed: the pending offer will have no answer (RFC 8829 section 4.1.10.2)."""
@@ -346,8 +354,9 @@ class MediaSession:
             self.pending.side.lift_limits()
         self._apply()
 
-    def _apply(self) -> None:
-        """Close the streams that nothing needs any more, and set the targets of the others."""
+    def _apply(self, described_again: Sequence[MediaStream | None] = ()) -> None:
+        """Close the streams that nothing needs any more, and set the targets of the others; the peers of those that
+        were ``described_again`` are learned again."""
         current, pending = self.current, self.pending
         # The kernel relays what is agreed; while that may change, and on hold, each packet is looked at.
         direct = pending is None and not self.on_hold
@@ -357,6 +366,9 @@ class MediaSession:
                     stream.set_direct(False)
                 for n, side in enumerate(current.sides):
                     stream.pairs[n].set_targets(*side.target(index))
+                if stream in described_again:
+                    for pair in stream.pairs:
+                        pair.reopen()
                 if direct:
                     stream.set_direct(True)
         if pending is not None:
@@ -421,10 +433,11 @@ class MediaSession:
         return any(side.held for side in self.current.sides)
 
     @property
-    def is_fax(self) -> bool:
-        """Whether a side has described T.38 over UDPTL: it may be silent for as long as a page takes."""
-        descriptions = [side.description for side in self.current.sides if side.description is not None]
-        return any(is_fax(media) for description in descriptions for media in description.media)
+    def may_be_silent(self) -> bool:
+        """Whether a side has described anything but RTP: with T.38 it is silent for as long as a page takes, and of a
+        profile that the relay does not know nothing is known."""
+        pairs = [pair for side in self.current.sides for pair in side.targets if pair is not None]
+        return any(not rtp.is_rtp for rtp, _ in pairs)
 
     def lifetime(self, media_timeout: float, hold_timeout: float) -> float:
         """When the session ends if no more packets come and no side refreshes it (seconds, the plane's clock)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -10,6 +10,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Zone
 from edgesbc.base.deadlines import Deadlines
 from edgesbc.base.errors import WireError
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import (
     Answer,
     Consent,
@@ -54,6 +55,7 @@ class SessionTable:
     ``ports`` opens pairs of ports, ``interfaces`` has one for each zone or one of each address family, and
     ``media_timeout`` is how many seconds an answered session that is not on hold may go without a packet,
     ``hold_timeout`` the same for one on hold.
+    Sections with one of ``opaque_profiles`` are relayed whatever their datagrams are.
     There are descriptors for ``max_streams`` media sections with RTCP ports; a part of these, and of the ports, is kept
     for trunks and the private side. Raises :class:`ValueError` where a zone has no interface.
 
@@ -62,7 +64,7 @@ class SessionTable:
     """
 
     __slots__ = (
-        "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_one_way", "_ports", "_reserve",
+        "_count", "_deadlines", "_hold_timeout", "_interfaces", "_most", "_one_way", "_opaque", "_ports", "_reserve",
         "_rtp_timeout", "_sessions", "_timeout", "quality", "total",
     )  # fmt: skip
 
@@ -76,6 +78,7 @@ class SessionTable:
         max_streams: int | None = None,
         one_way: OneWay = OneWay.OFF,
         one_way_timeout: float = limits.ONE_WAY_SECONDS,
+        opaque_profiles: Iterable[str] = (),
     ) -> None:
         missing = [zone.value for zone in Zone if not interfaces.get(zone)]
         if missing:
@@ -87,6 +90,7 @@ class SessionTable:
         self._reserve = PortReserve(interfaces, max_streams)
         self._one_way = one_way
         self._rtp_timeout = one_way_timeout
+        self._opaque = frozenset([profile.upper() for profile in opaque_profiles])
         self._most = limits.MEDIA_SESSIONS if max_sessions is None else max_sessions
         self._sessions: dict[str, list[MediaSession]] = {}
         self._count = 0
@@ -166,8 +170,8 @@ class SessionTable:
 
     def _silent_sides(self, session: MediaSession, now: float) -> tuple[MediaSilence, ...]:
         """The sides that have fallen silent, and were not reported yet: those of an answered session that is not on
-        hold and no fax, whose sides both have to send."""
-        if self._one_way is OneWay.OFF or not session.established or session.on_hold or session.is_fax:
+        hold and has RTP alone, whose sides both have to send."""
+        if self._one_way is OneWay.OFF or not session.established or session.on_hold or session.may_be_silent:
             return ()
         silent = []
         for side, activity in zip(session.sides, session.activity, strict=True):
@@ -190,7 +194,9 @@ class SessionTable:
         _check_names(offer)
         description = parse_session(offer.sdp)
         session, offerer, known = self._session_for_offer(offer, now)
-        interfaces = interfaces_for_offer(self._interfaces, offer, description, offerer, session.current.interfaces)
+        interfaces = interfaces_for_offer(
+            self._interfaces, offer, description, offerer, session.current.interfaces, self._opaque
+        )
         if layout is not None:
             interfaces = interfaces_of_layout(self._interfaces, interfaces, layout, offerer)
         targets = self._targets(description, interfaces[offerer], offer)
@@ -206,7 +212,7 @@ class SessionTable:
         if not known:
             self._add(session)
         self._touch(session, now)
-        return _reply(description, interfaces, offerer, 1 - offerer, streams, mux)
+        return self._reply(description, interfaces, offerer, 1 - offerer, streams, mux)
 
     def _answer(self, answer: Answer, now: float) -> MediaReply:
         _check_names(answer)
@@ -237,7 +243,7 @@ class SessionTable:
         self._reserve.count(session)
         self._touch(session, now)
         state = session.current
-        return _reply(description, interfaces, offerer, offerer, state.streams, state.mux)
+        return self._reply(description, interfaces, offerer, offerer, state.streams, state.mux)
 
     def _restore(self, command: Restore, now: float) -> MediaReply:
         offer, answer = command.offer, command.answer
@@ -325,7 +331,11 @@ class SessionTable:
     ) -> SectionTargets:
         """Where the description of ``command`` wants media from ``interface``. Raises :class:`WireError`."""
         # Of an offer, sections of another family are rejected (RFC 3264 section 6); an answer has that of its offer.
-        targets = media_targets(description, interface, command.received_from, isinstance(command, Answer))
+        one_family = isinstance(command, Answer)
+        targets = media_targets(description, interface, command.received_from, one_family, self._opaque)
+        mode = command.latch
+        if mode is not LatchMode.STRICT:
+            targets = [pair and (pair[0].with_latch(mode), pair[1].with_latch(mode)) for pair in targets]
         if not interface.trusted:
             targets = _first_sections(targets)
         if interface.trusted:
@@ -338,6 +348,31 @@ class SessionTable:
             return targets
         source = command.received_from if command.consent is Consent.SOURCE else ""
         return [pair and (_limited(pair[0], source), _limited(pair[1], source)) for pair in targets]
+
+    def _reply(
+        self,
+        description: SessionDescription,
+        interfaces: SideInterfaces,
+        offerer: int,
+        receiver: int,
+        streams: list[MediaStream | None],
+        mux: list[bool],
+    ) -> MediaReply:
+        """The reply with the description that the side ``receiver`` is to get."""
+        addresses = [
+            RelayAddress(stream.pairs[receiver].port, shared)
+            if stream is not None and is_relayed(media, self._opaque)
+            else RelayAddress(0)
+            for stream, shared, media in zip(streams, mux, description.media, strict=True)
+        ]
+        layout = RelayLayout(
+            (interfaces[offerer].address, interfaces[1 - offerer].address),
+            tuple(
+                (0, 0) if stream is None else (stream.pairs[offerer].port, stream.pairs[1 - offerer].port)
+                for stream in streams
+            ),
+        )
+        return MediaReply(rewrite_session(description, interfaces[receiver].advertise, addresses).serialise(), layout)
 
     def _open_streams(
         self,
@@ -384,31 +419,6 @@ class SessionTable:
                 stream.share_rtcp(True)
             raise
         return streams
-
-
-def _reply(
-    description: SessionDescription,
-    interfaces: SideInterfaces,
-    offerer: int,
-    receiver: int,
-    streams: list[MediaStream | None],
-    mux: list[bool],
-) -> MediaReply:
-    """The reply with the description that the side ``receiver`` is to get."""
-    addresses = [
-        RelayAddress(stream.pairs[receiver].port, shared)
-        if stream is not None and is_relayed(media)
-        else RelayAddress(0)
-        for stream, shared, media in zip(streams, mux, description.media, strict=True)
-    ]
-    layout = RelayLayout(
-        (interfaces[offerer].address, interfaces[1 - offerer].address),
-        tuple(
-            (0, 0) if stream is None else (stream.pairs[offerer].port, stream.pairs[1 - offerer].port)
-            for stream in streams
-        ),
-    )
-    return MediaReply(rewrite_session(description, interfaces[receiver].advertise, addresses).serialise(), layout)
 
 
 def _offerer_of(session: MediaSession) -> str | None:

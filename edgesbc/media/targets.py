@@ -10,7 +10,7 @@ from edgesbc.base.prefixes import normal_address
 from edgesbc.media.latch import NO_TARGET, MediaInterface, MediaTarget, judge_target
 from edgesbc.sdp.session import MediaDescription, SessionDescription
 
-__all__ = ["described_family", "is_fax", "is_relayed", "media_targets"]
+__all__ = ["described_family", "is_relayed", "media_targets"]
 
 _FAX = "UDPTL"
 """The protocol of T.38 facsimile (ITU-T T.38 annex D). It is written in lower case too."""
@@ -19,39 +19,42 @@ _RELAYED = frozenset({"RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF", _FAX})
 _DISCARD_PORT = 9  # browsers write it where RTCP has no port of its own
 
 
-def is_relayed(media: MediaDescription) -> bool:
-    """Whether a section is in use and has a protocol that the relay passes on."""
-    return media.port != 0 and media.protocol.upper() in _RELAYED and media.ports == 1
+def is_relayed(media: MediaDescription, opaque: frozenset[str] = frozenset()) -> bool:
+    """Whether a section is in use and has a protocol that the relay passes on: one that it knows, or one of ``opaque``,
+    in capital letters."""
+    protocol = media.protocol.upper()
+    return media.port != 0 and (protocol in _RELAYED or protocol in opaque) and media.ports == 1
 
 
-def is_fax(media: MediaDescription) -> bool:
-    """Whether a section is in use for T.38 over UDPTL: a fax that receives a page sends nothing meanwhile."""
-    return media.port != 0 and media.protocol.upper() == _FAX
-
-
-def described_family(description: SessionDescription) -> str:
+def described_family(description: SessionDescription, opaque: frozenset[str] = frozenset()) -> str:
     """The address family in which the first relayed section that has an address is received: ``IP4`` or ``IP6``; ""
     where none has one, because all are on hold (RFC 3264 section 8.4)."""
     for media in description.media:
-        host = _host(description, media) if is_relayed(media) else ""
+        host = _host(description, media) if is_relayed(media, opaque) else ""
         if host:
             return family_of(host)
     return ""
 
 
 def media_targets(
-    description: SessionDescription, interface: MediaInterface, received_from: str, one_family: bool
+    description: SessionDescription,
+    interface: MediaInterface,
+    received_from: str,
+    one_family: bool,
+    opaque: frozenset[str] = frozenset(),
 ) -> list[tuple[MediaTarget, MediaTarget] | None]:
     """The targets of RTP and RTCP for each section; None for a section that is rejected or not relayed.
 
     ``received_from`` is the IP address that the SIP message came from, or "". A section of another address family than
-    the interface is rejected with ``one_family`` False, as it may be in an offer. Raises :class:`WireError` with
+    the interface is rejected with ``one_family`` False, as it may be in an offer. ``opaque`` are protocols, in capital
+    letters, whose datagrams the relay passes on without knowing them. Raises :class:`WireError` with
     ``status_hint`` 488 for an address that media must not be sent to, and 400 for lines that cannot be read.
     """
     targets: list[tuple[MediaTarget, MediaTarget] | None] = []
     for media in description.media:
-        host = _host(description, media) if is_relayed(media) else ""
-        if not is_relayed(media) or (host and not one_family and family_of(host) != interface.family):
+        relayed = is_relayed(media, opaque)
+        host = _host(description, media) if relayed else ""
+        if not relayed or (host and not one_family and family_of(host) != interface.family):
             targets.append(None)
         else:
             targets.append(_section_targets(description, media, interface, received_from))
@@ -76,8 +79,11 @@ def _section_targets(
     if connection.unspecified:
         return NO_TARGET, NO_TARGET
     rtp = judge_target(interface, connection.address, media.port, received_from)
-    if is_fax(media):
+    protocol = media.protocol.upper()
+    if protocol == _FAX:
         return attrs.evolve(rtp, udptl=True), NO_TARGET
+    if protocol not in _RELAYED:
+        return attrs.evolve(rtp, opaque=True), NO_TARGET
     host, port = _rtcp_address(media, connection.address)
     if not 0 < port <= 65_535 or host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return rtp, NO_TARGET

@@ -203,6 +203,7 @@ def instrument_media(
     ports: Read,
     paths: Callable[[], Counts],
     dropped: Callable[[], Counts],
+    moves: Callable[[], int],
     quality: QualityHistograms,
 ) -> None:
     """The metrics of the media plane."""
@@ -211,6 +212,7 @@ def instrument_media(
     metrics.counter("media_packets", "Packets received from peers.", (), _SingleCounter(lambda: sum(paths().values())))
     metrics.counter("media_path", "Packets received from peers, by their path.", ("path",), _ReadCounts(paths))
     metrics.counter("media_dropped", "Packets not relayed.", ("reason",), _ReadCounts(dropped))
+    metrics.counter("media_latch_moves", "Peers whose latch roams that got another port.", (), _SingleCounter(moves))
     for name, help, histograms in (
         ("media_reported_loss_ratio", "Share of lost packets.", quality.loss),
         ("media_reported_jitter_seconds", "Interarrival jitter.", quality.jitter),

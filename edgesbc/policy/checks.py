@@ -16,7 +16,7 @@ from edgesbc.inventory.databases import DRIVERS, DatabaseSettings, without_passw
 from edgesbc.inventory.peer_algorithms import PEER_ALGORITHMS
 from edgesbc.kernel_relay.mode import KernelMode
 from edgesbc.policy.draft import Draft
-from edgesbc.policy.model import ListenSettings, MediaAddress
+from edgesbc.policy.model import ListenSettings, MediaAddress, MediaSettings
 from edgesbc.policy.reachability import unreachable_members
 from edgesbc.routing.table import Route
 from edgesbc.screen.pipeline import ScreenSettings
@@ -32,7 +32,7 @@ def cross_check(draft: Draft) -> Iterator[PolicyError]:
     """Every mistake in the relation of sections, in the order of the file's keys."""
     for check in (
         _listeners, _binds, _settings_of_transports, _trunks, _screen, _databases, _sets, _members, _routes,
-        _rtpengines,
+        _rtpengines, _media,
     ):  # fmt: skip
         for key, message in check(draft):
             yield PolicyError(draft.file, key, message)
@@ -309,6 +309,20 @@ def _rtpengines(draft: Draft) -> _Mistakes:
     for number, one in enumerate(media.rtpengine):
         if bool(one.public) is not bool(one.core):
             yield f"media.rtpengine[{number}]", "expected the names of both interfaces, public and core, or of none"
+
+
+def _media(draft: Draft) -> _Mistakes:
+    media: MediaSettings | None = draft.tables.get("media")
+    if media is None or "listen" in draft.broken:
+        return
+    bound = media_address(draft)
+    for zone in Zone:
+        versions = {ip_address(host).version for host in bound.of(zone)}
+        for host in media.advertise.of(zone):
+            if ip_address(host).version not in versions:
+                families = _listed(f"IPv{version}" for version in versions)
+                message = f"expected an address of a family that media of that side has ({families}), found {host!r}"
+                yield f"media.advertise.{zone}", message
 
 
 def media_address(draft: Draft) -> MediaAddress:

@@ -13,6 +13,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, split_host_port
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.base.state_sockets import CONTROL_SOCKET
 from edgesbc.base.validation import at_most, between, described, matching, one_of, prefixes
 from edgesbc.dispatch.settings import SetSettings
@@ -80,6 +81,16 @@ def _advertise(value: object) -> Source:
     if ":" not in source.host and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", source.host):
         raise ValueError(f"expected a host name or address with an optional port, found {described(value)}")
     return source
+
+
+def _profiles(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    """Other profiles have a handshake that ends at the relay, or do not go over UDP (RFC 8866 section 8.2.2)."""
+    for name in value:
+        parts = name.upper().split("/")
+        wellformed = re.fullmatch(r"[!-.0-~]{1,32}(/[!-.0-~]{1,32}){0,3}", name) is not None
+        if not wellformed or parts[0] != "UDP" or not {"TLS", "DTLS", "TCP", "RTP"}.isdisjoint(parts):
+            expected = 'profiles over UDP without a handshake, such as "UDP/BFCP"'
+            raise ValueError(f"{attribute.name}: expected {expected}, found {described(name)}")
 
 
 def _http(value: object) -> Source | None:
@@ -281,6 +292,8 @@ class MediaSettings:
     ports: PortRange = attrs.field(default=PortRange(30000, 39999), metadata={STRUCTURE: _ports})
     address: MediaAddress = attrs.field(factory=MediaAddress)
     """Default: of each family that listeners of the zone have, the address of the first of them."""
+    advertise: MediaAddress = attrs.field(factory=MediaAddress)
+    """What descriptions show in place of these, behind a one-to-one NAT. Default: the addresses themselves."""
     timeout: float = attrs.field(default=60.0, validator=between(5, 3600, "seconds"))
     """Seconds without media packets after which a call is ended."""
     hold_timeout: float = attrs.field(
@@ -301,6 +314,12 @@ class MediaSettings:
         default=(), validator=at_most(limits.NG_ENGINES, "rtpengines")
     )
     """The rtpengines; without effect unless ``engine`` is ``rtpengine``."""
+    latch: LatchMode = LatchMode.STRICT
+    """Whether ports follow the source of a peer's packets; trunks and sets may say otherwise."""
+    unknown_profiles: tuple[str, ...] = attrs.field(
+        default=(), validator=[at_most(limits.MEDIA_PROFILES, "profiles"), _profiles]
+    )
+    """Profiles over UDP, as in ``m=``, whose datagrams are relayed although the edge does not know them."""
 
 
 @attrs.frozen

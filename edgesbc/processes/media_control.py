@@ -113,6 +113,7 @@ def _metrics(settings: MediaPlaneSettings, plane: MediaPlane, containment: Conta
         lambda: plane.ports_in_use,
         lambda: plane.paths,
         lambda: plane.counts,
+        lambda: plane.moves,
         plane.quality,
     )
     instrument_faults(metrics, containment.faults, logs.records_lost)

@@ -77,7 +77,7 @@ class Channel:
         self.slot = slot
         self.generation = 0
         """Number of the target, which media control has given it."""
-        self.latch = Latch()
+        self.latch = Latch(limits.MEDIA_ROAM_RTCP_SECONDS if is_rtcp else limits.MEDIA_ROAM_SECONDS)
         self.receive_into: Callable[[bytearray], int] = sock.recv_into
         self.kernel_filtered = False
         """Whether no packet needs its source checked: the socket is connected, and its queue was once empty since."""
@@ -129,9 +129,16 @@ class Channel:
         if unlocked:
             self.disconnect()
 
+    def reopen(self) -> None:
+        """Learn the peer again; see :meth:`Latch.reopen`. Raises ``OSError`` where the kernel refuses."""
+        was_firm = self.latch.firm
+        if self.latch.reopen() and was_firm:
+            self.update_opposite()
+            self.disconnect()
+
     def restore_peer(self, peer: Source, firm: bool) -> None:
         """Go on with the peer that another relay had learned. Raises ``OSError`` where the kernel refuses."""
-        self.latch.restore(peer, firm)
+        self.latch.restore(peer, firm, self._clock())
         if firm:
             self.sock.connect(peer)
         self.update_opposite()
@@ -154,11 +161,12 @@ class Channel:
         return self.sock.sendto(data, address) if address is not None else self._drop_without_destination(data)
 
     def _send_limited(self, data: memoryview) -> int:
-        peer = self.latch.peer
-        if peer is None or len(data) > self._credit:
+        latch = self.latch
+        address = latch.destination
+        if latch.peer is None or address is None or len(data) > self._credit:
             self.drop(LIMITED)
             return 0
-        sent = self.sock.sendto(data, peer)
+        sent = self.sock.sendto(data, address)
         self._credit -= len(data)
         return sent
 
@@ -170,18 +178,19 @@ class Channel:
         """Take up to ``budget`` packets and check the source of each; returns how many were taken.
 
         This goes on after the lock until the queue was once empty, because connect() does not remove packets of
-        other sources that were queued before it. It goes on for good while the peer is at another port than the
-        signalled one, which may take its place.
+        other sources that were queued before it. It goes on for good while another source may take the peer's place:
+        the signalled port, or, where the latch roams, any port of its address.
         """
         latch, buffer = self.latch, self._buffer
+        asks = latch.open or latch.roams  # whether the latch wants to know of each packet of the peer
+        now = self._clock() if asks or latch.peer is None else 0.0  # without a use once the latch is locked
         if latch.peer is not None and not latch.firm:
             budget = min(budget, 1)  # the next poll reports further ones, which is cheaper than a failing recvfrom()
-        now = self._clock() if latch.peer is None else 0.0  # without a use once the latch is locked
         for taken in range(budget):
             try:
                 size, address = self.sock.recvfrom_into(buffer.memory)
             except BlockingIOError:
-                self.kernel_filtered = latch.firm and not (self.is_rtcp or latch.target.limited or latch.target.udptl)
+                self.kernel_filtered = latch.firm and not (self.is_rtcp or latch.target.limited) and latch.target.is_rtp
                 return taken
             except OSError:
                 self.drop(REFUSED)
@@ -191,11 +200,12 @@ class Channel:
                 self.drop(INVALID)
                 continue
             peer = latch.peer
-            if address != peer:
+            if asks or address != peer:
+                was_open = latch.open
                 if not latch.admit(Source(address[0], address[1]), now):
                     self.drop(SOURCE)
                     continue
-                if latch.peer is not peer:
+                if was_open or latch.peer is not peer:
                     self._lock(address)
             self.relay(data)
         return budget
@@ -203,7 +213,10 @@ class Channel:
     def _is_expected(self, data: memoryview) -> bool:
         if self.is_rtcp:
             return _is_rtcp(data)
-        return is_udptl(data) if self.latch.target.udptl else is_media(data)
+        target = self.latch.target
+        if target.opaque:
+            return 0 < len(data) <= limits.MEDIA_PACKET_BYTES
+        return is_udptl(data) if target.udptl else is_media(data)
 
     def _lock(self, address: Any) -> None:
         """The latch has taken the source ``address``, which has four parts in IPv6."""
@@ -224,7 +237,7 @@ class Channel:
         self.octets += len(data)
         counters.packets[slot] = self.packets
         counters.octets[slot] = self.octets
-        if 192 <= data[1] <= 223 and not self.latch.target.udptl:
+        if self.latch.target.is_rtp and 192 <= data[1] <= 223:
             self.rtcp_packets += 1
             counters.rtcp_packets[slot] = self.rtcp_packets
             self._on_rtcp(self, data)

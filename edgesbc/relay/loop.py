@@ -170,6 +170,15 @@ class RelayLoop:
             except OSError as error:
                 self.report(error)
 
+    def reopen(self, number: int, generation: int) -> None:
+        channel = self._by_number.get(number)
+        if channel is not None:
+            channel.generation = generation
+            try:
+                channel.reopen()
+            except OSError as error:
+                self.report(error)
+
     def join(self, number: int, other: int) -> None:
         one, two = self._by_number.get(number), self._by_number.get(other)
         if one is not None and two is not None:

@@ -14,6 +14,7 @@ import attrs
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.latch import MediaTarget
 
 __all__ = [
@@ -27,6 +28,7 @@ _PEER: Final = 3
 _JOIN: Final = 4
 _CLOSE: Final = 5
 _PING: Final = 6
+_REOPEN: Final = 7
 _LATCHED: Final = 64
 _FAULT: Final = 65
 _REPORTS: Final = 66
@@ -38,10 +40,15 @@ _LIMITED: Final = 1
 _SIGNALLED: Final = 2
 _SEND_TO: Final = 4
 _UDPTL: Final = 8
+_SYMMETRIC_OFF: Final = 16
+_ROAMING: Final = 32
+_OPAQUE: Final = 64
+_MODE_FLAGS: Final = {LatchMode.STRICT: 0, LatchMode.SYMMETRIC_OFF: _SYMMETRIC_OFF, LatchMode.ROAMING: _ROAMING}
+_MODES: Final = {flags: mode for mode, flags in _MODE_FLAGS.items()}
 
 _KIND_AND_NUMBER: Final = struct.Struct("!BI")
 _WITH_FLAGS: Final = struct.Struct("!BIB")
-_TWO_NUMBERS: Final = struct.Struct("!BII")
+_TWO_NUMBERS: Final = struct.Struct("!BII")  # also a number and a generation
 _TARGET_HEAD: Final = struct.Struct("!BIIBB")
 _PEER_HEAD: Final = struct.Struct("!BIIB")
 _VALUE: Final = struct.Struct("!BQ")
@@ -64,6 +71,9 @@ class CommandReceiver(Protocol):
 
     def restore_peer(self, number: int, generation: int, peer: Source, firm: bool) -> None:
         """The peer that another relay had learned."""
+
+    def reopen(self, number: int, generation: int) -> None:
+        """The description of the peer was repeated: learn it again."""
 
     def join(self, number: int, other: int) -> None:
         """Relay between two channels, both ways."""
@@ -124,6 +134,7 @@ class CommandWriter:
     def set_target(self, number: int, generation: int, target: MediaTarget) -> None:
         signalled, send_to = target.signalled, target.send_to
         flags = (_LIMITED if target.limited else 0) | (_UDPTL if target.udptl else 0)
+        flags |= _MODE_FLAGS[target.latch] | (_OPAQUE if target.opaque else 0)
         hosts = b""
         if signalled is not None:
             flags |= _SIGNALLED
@@ -137,6 +148,9 @@ class CommandWriter:
 
     def restore_peer(self, number: int, generation: int, peer: Source, firm: bool) -> None:
         self._add(_PEER_HEAD.pack(_PEER, number, generation, firm) + _source(peer))
+
+    def reopen(self, number: int, generation: int) -> None:
+        self._add(_TWO_NUMBERS.pack(_REOPEN, number, generation))
 
     def join(self, number: int, other: int) -> None:
         self._add(_TWO_NUMBERS.pack(_JOIN, number, other))
@@ -179,6 +193,10 @@ def read_commands(data: bytes, receiver: CommandReceiver) -> None:
                 _, number, other = _TWO_NUMBERS.unpack_from(data, at)
                 at += _TWO_NUMBERS.size
                 receiver.join(number, other)
+            elif kind == _REOPEN:
+                _, number, generation = _TWO_NUMBERS.unpack_from(data, at)
+                at += _TWO_NUMBERS.size
+                receiver.reopen(number, generation)
             elif kind == _CLOSE:
                 _, number = _KIND_AND_NUMBER.unpack_from(data, at)
                 at += _KIND_AND_NUMBER.size
@@ -205,7 +223,11 @@ def _read_target(data: bytes, at: int, receiver: CommandReceiver) -> int:
     for _ in range(hosts):
         source, at = _read_source(data, at)
         learn_from.append(source.host)
-    target = MediaTarget(signalled, send_to, frozenset(learn_from), bool(flags & _UDPTL), bool(flags & _LIMITED))
+    mode = _MODES.get(flags & (_SYMMETRIC_OFF | _ROAMING))
+    if mode is None:
+        raise RelayMessageError("a target of two modes")
+    udptl, opaque, limited = bool(flags & _UDPTL), bool(flags & _OPAQUE), bool(flags & _LIMITED)
+    target = MediaTarget(signalled, send_to, frozenset(learn_from), udptl, mode, opaque, limited)
     receiver.set_target(number, generation, target)
     return at
 

@@ -45,7 +45,7 @@ class ReplayListeners:
         # Hosts that certainly are or are not the edge: for listeners on a wildcard, of which only the port is known.
         advertised = {settings.advertise.host for settings in policy.listen if settings.advertise is not None}
         bound = {settings.bind.host for settings in policy.listen} - set(_WILDCARDS)
-        media = set(policy.media.address.public) - set(_WILDCARDS)
+        media = {*policy.media.address.public, *policy.media.advertise.public} - set(_WILDCARDS)
         self._ours = advertised | bound | {source.host for source in to} | media
         self._theirs = PrefixSet(_theirs(policy))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from edgesbc.base import limits
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.base.validation import at_most, listed_addresses, optional, positive
 
 __all__ = ["Trunk"]
@@ -30,3 +31,5 @@ class Trunk:
     """Calls from the trunk alive at once; None: no bound of its own."""
     max_cps: float | None = attrs.field(default=None, validator=optional(positive))
     """New calls a second from the trunk; None: no bound of its own."""
+    latch: LatchMode | None = None
+    """Whether media ports follow the source of its packets; None: as ``[media] latch`` says."""

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Sequence
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source
 from edgesbc.base.errors import WireError
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.base.reasons import Reason
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.media.commands import MediaError, MediaReply, MediaSilence, MediaTimeout
@@ -62,7 +63,8 @@ class Edge:
     ``entropy`` gives n random bytes. ``anchor`` says whether media goes through the media plane; ``server`` is what
     the edge calls itself in messages of its own, "" for nothing. ``registrations`` are the rules for registered
     phones, ``headers`` those for header fields that go inward, ``core`` those for the sources of core listeners; None:
-    those of a policy that says nothing of them.
+    those of a policy that says nothing of them. ``latch`` is the mode of media ports that face neither a trunk nor a
+    set with one of its own.
     """
 
     __slots__ = (
@@ -84,13 +86,14 @@ class Edge:
         headers: HeaderRules | None = None,
         core: CoreRules | None = None,
         max_calls: int = limits.CALLS,
+        latch: LatchMode = LatchMode.STRICT,
     ) -> None:
         headers = HeaderRules() if headers is None else headers
         core = CoreRules() if core is None else core
         registrations = RegistrationRules() if registrations is None else registrations
         parts = self.parts = CoreParts(
             listeners, dispatcher, routing, pipeline, sealer, entropy, anchor, server, registrations, headers,
-            core, max_calls,
+            core, max_calls, latch,
         )  # fmt: skip
         """For tests and fuzz targets alone: no other package of edgesbc uses it (tests/test_architecture.py)."""
         self._admission = parts.admission

@@ -29,6 +29,7 @@ from edgesbc.signalling.adopted_calls import record_of
 from edgesbc.signalling.call import Call, CallState
 from edgesbc.signalling.effect_queue import EffectQueue
 from edgesbc.signalling.effects import Media
+from edgesbc.signalling.latch_modes import LatchModes
 from edgesbc.signalling.open_offer import OpenOffer
 from edgesbc.sip.machines import T1
 
@@ -56,18 +57,22 @@ class PendingMediaReply:
 
 
 class MediaClient:
-    """Has the media plane relay the media of calls. Where ``enabled`` is False, SDP passes as it is.
+    """Has the media plane relay the media of calls. Where ``enabled`` is False, SDP passes as it is. ``latches`` says
+    whether ports follow the source of a peer's packets.
 
     The callback of each offer or answer is called once: by :meth:`replied`, or by :meth:`on_timeout` after
     ``limits.MEDIA_REPLY_SECONDS`` without a reply.
     """
 
-    __slots__ = ("_cookie", "_deadlines", "_effects", "_pending", "enabled")
+    __slots__ = ("_cookie", "_deadlines", "_effects", "_latches", "_pending", "enabled")
 
-    def __init__(self, effects: EffectQueue, deadlines: Deadlines[Expiring], enabled: bool) -> None:
+    def __init__(
+        self, effects: EffectQueue, deadlines: Deadlines[Expiring], enabled: bool, latches: LatchModes
+    ) -> None:
         self._effects = effects
         self._deadlines = deadlines
         self._cookie = 0
+        self._latches = latches
         self._pending: dict[int, PendingMediaReply] = {}
         self.enabled = enabled
 
@@ -97,7 +102,10 @@ class MediaClient:
         sender_zone, host = sender.listener.zone, sender.peer[0]
         consent = _consent(call, offerer, sender, standing)
         reserved = bool(call.trunk) or call.caller.first.listener.zone is Zone.CORE
-        offer = Offer(call.media_id, offerer, answerer, sdp, sender_zone, zone, host, consent, reserved, family)
+        offer = Offer(
+            call.media_id, offerer, answerer, sdp, sender_zone, zone, host, consent, reserved, family,
+            latch=self._latches.of(sender),
+        )  # fmt: skip
         self._ask(call, offer, callback, now)
         return offer
 
@@ -116,7 +124,8 @@ class MediaClient:
         """Anchor the answer ``sdp`` of ``answerer``, whose standing counts, to the last offer of ``offerer``; both are
         dialog tags. ``final`` is False where a refusal of the request takes it back. Returns the command."""
         consent = _consent(call, answerer, sender, standing)
-        answer = Answer(call.media_id, offerer, answerer, sdp, sender.peer[0], consent, final)
+        latch = self._latches.of(sender)
+        answer = Answer(call.media_id, offerer, answerer, sdp, sender.peer[0], consent, final, latch)
         self._ask(call, answer, callback, now)
         return answer
 

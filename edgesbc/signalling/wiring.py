@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from edgesbc.base import limits
 from edgesbc.base.address import Flow, Listener, Source, Transport, Zone
 from edgesbc.base.deadlines import Deadlines, Expiring
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.dispatch.dispatcher import Dispatcher
 from edgesbc.routing.table import RoutingTable
 from edgesbc.screen.pipeline import Pipeline
@@ -36,6 +37,7 @@ from edgesbc.signalling.identifiers import Identifiers, LoopDetector
 from edgesbc.signalling.in_dialog import InDialogRequests
 from edgesbc.signalling.invite import InviteRequests
 from edgesbc.signalling.keep_alives import KeepAlives
+from edgesbc.signalling.latch_modes import LatchModes
 from edgesbc.signalling.live_pipeline import LivePipeline
 from edgesbc.signalling.media_client import MediaClient
 from edgesbc.signalling.member_health import HealthProbes
@@ -85,6 +87,7 @@ class CoreParts:
         headers: HeaderRules,
         core: CoreRules,
         max_calls: int,
+        latch: LatchMode,
     ) -> None:
         def name_at(source: Source, transport: Transport) -> str:
             member = dispatcher.member_at(source, transport)
@@ -135,7 +138,7 @@ class CoreParts:
         )
         self.probes = HealthProbes(dispatcher, flows, sender, identifiers, server_name)
         byes = ByeSender(effects, sender, tokens)
-        media = self.media = MediaClient(effects, deadlines, anchor)
+        media = self.media = MediaClient(effects, deadlines, anchor, LatchModes(live, dispatcher, latch))
         bounds = CallLimits(max_calls, limits.SET_UP_SECONDS, limits.RING_SECONDS, limits.CALL_SECONDS)
         calls = self.calls = Calls(effects, deadlines, media, byes, self.statistics, bounds, flows.epoch)
         self.adopted = AdoptedCalls(effects)

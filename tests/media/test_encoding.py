@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media import encoding
 from edgesbc.media.commands import (
     Acknowledge,
@@ -31,9 +32,9 @@ from edgesbc.media.session_journal import SessionCopy
 # what SIP messages are decoded to: any text, with bytes that are no UTF-8
 TEXT = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
 BYTES = st.binary(max_size=200)
-ZONE, CONSENT = st.sampled_from(Zone), st.sampled_from(Consent)
-OFFER = st.builds(Offer, TEXT, TEXT, TEXT, BYTES, ZONE, ZONE, TEXT, CONSENT, st.booleans(), TEXT)
-ANSWER = st.builds(Answer, TEXT, TEXT, TEXT, BYTES, TEXT, CONSENT, st.booleans())
+ZONE, CONSENT, LATCH = st.sampled_from(Zone), st.sampled_from(Consent), st.sampled_from(LatchMode)
+OFFER = st.builds(Offer, TEXT, TEXT, TEXT, BYTES, ZONE, ZONE, TEXT, CONSENT, st.booleans(), TEXT, TEXT, TEXT, LATCH)
+ANSWER = st.builds(Answer, TEXT, TEXT, TEXT, BYTES, TEXT, CONSENT, st.booleans(), LATCH)
 PORT = st.integers(0, 65_535)
 LAYOUT = st.builds(
     RelayLayout, st.tuples(TEXT, TEXT), st.lists(st.tuples(PORT, PORT), max_size=limits.SDP_MEDIA).map(tuple)

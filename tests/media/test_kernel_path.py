@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import attrs
 import pytest
 import trio
 from support.bpf import can_attach
@@ -19,6 +20,7 @@ from support.relay_model import rtp
 from support.three_hosts import A6, B6, A, B, Hosts, three_hosts
 
 from edgesbc.base.address import Source, Zone
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.kernel_relay.flow_map import FlowMap, RelayMaps
 from edgesbc.kernel_relay.flows import KernelFlow
 from edgesbc.kernel_relay.routes import RouteReader
@@ -192,14 +194,69 @@ def test_an_offer_takes_it_out_until_it_is_answered_or_void(call: KernelCall, en
     call.offer()
     assert call.kernel.flows == 0
     assert call.paths() == (False, False)
+    packets = 4
     if end == "answer":
         call.answer()
+        assert call.kernel.flows == 0
+        call.learn()  # each peer again, because it has described its media again
+        packets += 1
     else:
         call.carry_out(Rollback("c", "a"))
     assert call.paths() == (True, True)
     (session,) = call.table.sessions()
     session.look(call.now)
-    assert [activity.packets for activity in session.activity] == [4, 4]
+    assert [activity.packets for activity in session.activity] == [packets] * 2
+
+
+def test_after_a_repeated_description_a_peer_at_another_port_is_learned_and_the_kernel_relays_its_packets(
+    call: KernelCall,
+) -> None:
+    call.set_up()
+    assert call.paths() == (True, True)
+    call.offer()
+    call.answer()
+    assert call.kernel.flows == 0
+    former, call.peers[0] = call.peers[0], call.hosts.udp(call.hosts.a, Source(A.host, 4100))
+    for _ in range(2):  # the signalled port has to be silent for a moment
+        call.peers[0].sendto(rtp(), call.ports[0])
+        call.turn()
+    assert discard(call.peers[1]) == 1
+    call.learn()
+    assert call.paths() == (True, True)
+    assert discard(former) == 0
+
+
+@pytest.mark.parametrize("mode", [LatchMode.ROAMING, LatchMode.SYMMETRIC_OFF])
+def test_only_a_peer_at_the_signalled_port_has_its_packets_relayed_by_the_kernel_in_other_modes(
+    call: KernelCall, mode: LatchMode
+) -> None:
+    """A flow sends to where its peer sends from, and user space does not see when the peer was heard."""
+    call.carry_out(attrs.evolve(offer("c", "a", sdp(A.host, A.port)), latch=mode))
+    call.answer()
+    call.learn()
+    expected = mode is LatchMode.SYMMETRIC_OFF
+    assert call.paths() == (expected, expected)
+    call.offer()
+    call.answer()
+    call.learn()
+    assert call.paths() == (True, True)
+
+
+def test_with_symmetric_off_a_peer_at_another_port_is_sent_to_as_signalled_by_user_space(call: KernelCall) -> None:
+    call.carry_out(attrs.evolve(offer("c", "a", sdp(A.host, A.port)), latch=LatchMode.SYMMETRIC_OFF))
+    call.answer()
+    call.peers[1].sendto(rtp(), call.ports[1])
+    other = call.hosts.udp(call.hosts.a, Source(A.host, 4444))
+    for _ in range(2):
+        other.sendto(rtp(), call.ports[0])
+        call.turn()
+    assert (discard(call.peers[0]), discard(call.peers[1])) == (1, 1)
+    call.turn()
+    assert call.kernel.flows == 0
+    call.peers[1].sendto(rtp(9), call.ports[1])
+    call.turn()
+    assert call.peers[0].recv(2048) == rtp(9)
+    assert discard(other) == 0
 
 
 def test_another_address_is_learned_before_the_kernel_relays_again(call: KernelCall) -> None:
@@ -229,6 +286,7 @@ def test_a_call_on_hold_is_not_in_the_kernel(call: KernelCall, holder: str) -> N
     assert call.paths() == (False, False)
     call.offer()
     call.answer()
+    call.learn()
     assert call.paths() == (True, True)
     call.carry_out(offer("c", "a", sdp("0.0.0.0", A.port)))
     call.answer()

@@ -3,6 +3,7 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.base.errors import WireError
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.latch import (
     NO_TARGET,
     AddressScope,
@@ -338,3 +339,166 @@ def test_a_server_of_the_private_side_may_name_the_address_of_the_relay_there(po
 
 def test_on_loopback_peers_share_the_address_and_the_range():
     assert judge_target(LOCAL[Zone.PUBLIC][0], "127.0.0.1", 30001).send_to == Source("127.0.0.1", 30001)
+
+
+# --- a description that is repeated -------------------------------------------------------------------
+
+
+def locked(target, *sources):
+    """A latch that is locked to the last of these sources, by packets at the times 0, 1 and so on."""
+    latch = Latch()
+    latch.set_target(target)
+    for number, source in enumerate(sources):
+        latch.admit(source, float(number))
+    return latch
+
+
+def test_a_repeated_description_lets_another_port_take_the_place_of_a_peer_that_is_silent():
+    latch = locked(TARGET_A, A)
+    assert latch.reopen()
+    assert (latch.peer, latch.destination, latch.firm) == (A, A, False)
+    assert not latch.admit(B, 10.0)
+    assert not latch.admit(A2, 10.0)
+    assert latch.destination == A, "it is sent to until another source is learned"
+    assert latch.admit(A2, 10.0 + 2 * LATER)
+    assert (latch.destination, latch.open) == (A2, False)
+    assert not latch.admit(A3, 99.0)
+
+
+@pytest.mark.parametrize("sources", [(A,), (A2, A2)], ids=["signalled port", "other port"])
+def test_the_known_peer_ends_the_new_learning_with_its_next_packet(sources):
+    latch = locked(TARGET_A, *sources)
+    peer, was_firm = latch.peer, latch.firm
+    assert latch.reopen()
+    assert not latch.admit(A3, 10.0)
+    assert latch.admit(peer, 10.0 + LATER / 2)
+    assert (latch.peer, latch.firm, latch.open) == (peer, was_firm, False)
+    assert not latch.admit(A3, 10.0 + 2 * LATER)
+
+
+def test_the_signalled_port_comes_first_when_the_peer_is_learned_again():
+    latch = locked(TARGET_A, A2, A2)
+    assert latch.reopen()
+    assert latch.admit(A, 10.0)
+    assert (latch.peer, latch.firm) == (A, True)
+    assert not latch.admit(A2, 99.0)
+
+
+def test_without_a_peer_a_repeated_description_changes_nothing():
+    latch = Latch()
+    latch.set_target(TARGET_A)
+    assert not latch.admit(A2, 5.0)
+    assert not latch.reopen()
+    assert latch.admit(A2, 5.0 + LATER)
+
+
+def test_another_description_ends_the_learning_again():
+    latch = locked(TARGET_A, A)
+    latch.reopen()
+    latch.set_target(TARGET_B)
+    assert not latch.open
+    assert not latch.admit(A, 10.0)
+    assert latch.admit(B, 10.0)
+
+
+# --- modes ----------------------------------------------------------------------------------------------
+
+SILENCE = limits.MEDIA_ROAM_SECONDS
+
+
+def roaming(target=TARGET_A):
+    return target.with_latch(LatchMode.ROAMING)
+
+
+def test_another_port_of_a_silent_peer_is_followed_when_it_roams():
+    latch = locked(roaming(), A)
+    assert latch.admit(A, 10.0)
+    assert not latch.admit(A2, 10.0 + SILENCE * 0.9)
+    assert latch.destination == A
+    assert latch.admit(A2, 10.0 + SILENCE)
+    assert latch.destination == A2
+    assert not latch.admit(A3, 10.0 + SILENCE * 1.9)
+    assert latch.admit(A2, 20.0)
+    assert not latch.admit(A3, 20.5)
+    assert latch.admit(A3, 20.0 + SILENCE)
+    assert latch.destination == A3
+    assert not latch.firm
+
+
+def test_another_address_is_never_followed():
+    latch = locked(roaming(), A)
+    assert not latch.admit(B, 1e6)
+    both = MediaTarget(A, A, frozenset({A.host, B.host}))
+    latch = locked(roaming(both), A)
+    assert not latch.admit(B, 1e6), "the port of that number at the other expected address"
+    assert not latch.admit(B._replace(port=4002), 1e6)
+    assert latch.destination == A
+
+
+def test_the_signalled_port_takes_its_place_back_at_once():
+    latch = locked(roaming(), A)
+    assert latch.admit(A2, 10.0)
+    assert latch.admit(A, 10.1)
+    assert latch.destination == A
+    assert not latch.admit(A2, 10.2)
+
+
+def test_the_peer_moves_a_bounded_number_of_times_until_its_description_is_repeated():
+    latch = locked(roaming(), A)
+    now = 10.0
+    ports = (A2, A3)
+    for number in range(limits.MEDIA_ROAMS):
+        assert latch.admit(ports[number % 2], now)
+        now += SILENCE
+    at = latch.peer
+    other = next(source for source in ports if source != at)
+    assert not latch.admit(other, now + 1e6)
+    assert latch.admit(at, now + 1e6)
+    latch.reopen()
+    assert latch.admit(at, now + 1e6)
+    assert latch.admit(other, now + 2e6)
+
+
+def test_a_peer_that_another_relay_had_learned_is_not_silent_from_the_start():
+    latch = Latch()
+    latch.set_target(roaming())
+    latch.restore(A2, False, 50.0)
+    assert not latch.admit(A3, 50.0 + SILENCE / 2)
+    assert latch.admit(A3, 50.0 + SILENCE)
+
+
+def test_what_is_sent_goes_to_the_signalled_port_whatever_the_source_is():
+    latch = locked(TARGET_A.with_latch(LatchMode.SYMMETRIC_OFF), A2, A2)
+    assert latch.peer == A2
+    assert latch.destination == A
+    assert not latch.firm
+    assert not latch.admit(A3, 99.0)
+    assert not latch.admit(B, 99.0)
+    assert latch.admit(A, 99.0)
+    assert (latch.destination, latch.firm) == (A, True)
+
+
+def test_the_other_expected_address_is_received_from_and_not_sent_to():
+    both = MediaTarget(A, A, frozenset({A.host, B.host}))
+    latch = locked(both.with_latch(LatchMode.SYMMETRIC_OFF), B)
+    assert (latch.peer, latch.destination, latch.firm) == (B, A, False)
+
+
+def test_an_address_that_nothing_is_sent_to_is_strict_instead():
+    behind_nat = judge_target(EDGE[Zone.PUBLIC][0], "192.168.1.5", 4000, "192.0.2.1")
+    assert behind_nat.with_latch(LatchMode.SYMMETRIC_OFF).latch is LatchMode.STRICT
+    assert behind_nat.with_latch(LatchMode.ROAMING).latch is LatchMode.ROAMING
+    assert NO_TARGET.with_latch(LatchMode.ROAMING) == NO_TARGET
+
+
+def test_each_family_has_its_advertised_address_and_public_peers_name_none_of_them():
+    interfaces = build_interfaces(
+        {Zone.PUBLIC: ["172.31.0.5", "2001:db8::5"], Zone.CORE: ["10.0.0.1"]},
+        RANGE,
+        {Zone.PUBLIC: ["2001:db8:9::1", "203.0.113.10"], Zone.CORE: "192.168.7.7"},
+    )
+    assert [one.advertise for one in interfaces[Zone.PUBLIC]] == ["203.0.113.10", "2001:db8:9::1"]
+    assert [one.advertise for one in interfaces[Zone.CORE]] == ["192.168.7.7"]
+    for host in ("203.0.113.10", "192.168.7.7", "10.0.0.1"):
+        with pytest.raises(WireError):
+            judge_target(interfaces[Zone.PUBLIC][0], host, 4000, "198.51.100.7")

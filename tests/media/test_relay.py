@@ -2,6 +2,7 @@ import errno
 import os
 import socket
 
+import attrs
 import pytest
 from support.icmp import icmp
 from support.media import answer, offer
@@ -11,7 +12,8 @@ from support.rtcp import receiver_report, sender_report
 from bench.ports import free_range
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
-from edgesbc.media.commands import Delete, MediaReply, Rollback
+from edgesbc.base.latch_mode import LatchMode
+from edgesbc.media.commands import Consent, Delete, MediaReply, Rollback
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.rtcp import ReceptionReport
 from edgesbc.media.session import NoPorts
@@ -56,11 +58,11 @@ class Peer:
 
 
 class RelayHarness:
-    def __init__(self, address="127.0.0.1", ports=(20000, 20199), **options):
+    def __init__(self, address="127.0.0.1", ports=(20000, 20199), opaque_profiles=(), **options):
         self.now = 0.0
         interfaces = build_interfaces(dict.fromkeys(Zone, address), ports)
         self.relay = SteppedRelay(interfaces, lambda: self.now, **options)
-        self.table = SessionTable(self.relay, interfaces)
+        self.table = SessionTable(self.relay, interfaces, opaque_profiles=opaque_profiles)
         self.interfaces = interfaces[Zone.PUBLIC][0], interfaces[Zone.CORE][0]
         self.peers = []
 
@@ -633,3 +635,200 @@ def test_an_rtcp_port_that_another_program_has_taken_meanwhile(harness):
         assert (a.received(), b.received()) == ([RTP], [RTP])
     offered_and_answered(harness, a, b, "", "")
     assert harness.relay.ports_in_use == 4
+
+
+# --- peers that get another port -------------------------------------------------------------------------
+
+
+def talk(harness, a, b, for_a, for_b):
+    """A packet each way, which lock the latches."""
+    a.send(RTP, for_a)
+    b.send(RTP, for_b)
+    harness.turn()
+    assert (a.received(), b.received()) == ([RTP], [RTP])
+
+
+def refresh(harness, a, b):
+    """A re-INVITE or UPDATE with the same descriptions."""
+    harness.port(offer("c", "a", a.sdp(), answerer="b"))
+    harness.port(answer("c", "a", "b", b.sdp()))
+    harness.turn()
+
+
+@pytest.mark.parametrize("offerer", ["a", "b"])
+def test_after_a_repeated_description_a_peer_is_found_at_another_port(harness, offerer):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    moved = harness.peer("127.0.0.5")
+    for_a, for_b = harness.call(a, b)
+    talk(harness, a, b, for_a, for_b)
+    moved.send(NEXT, for_a)
+    harness.turn()
+    assert b.received() == [], "the socket is connected to the peer"
+    if offerer == "a":
+        refresh(harness, a, b)
+    else:
+        harness.port(offer("c", "b", b.sdp(), Zone.CORE, answerer="a"))
+        harness.port(answer("c", "b", "a", a.sdp()))
+        harness.turn()
+    b.send(RTP, for_b)
+    harness.turn()
+    assert a.received() == [RTP], "what is sent goes on to the known port"
+    moved.send(NEXT, for_a)
+    harness.turn()
+    harness.now += limits.MEDIA_SIGNALLED_SECONDS
+    moved.send(NEXT, for_a)
+    harness.turn()
+    assert b.received() == [NEXT]
+    b.send(RTP, for_b)
+    harness.turn()
+    assert (moved.received(), a.received()) == ([RTP], [])
+
+
+def test_after_a_repeated_description_peers_that_send_go_on_and_are_connected_again(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    other = harness.peer("127.0.0.5")
+    for_a, for_b = harness.call(a, b)
+    talk(harness, a, b, for_a, for_b)
+    for _ in range(3):
+        refresh(harness, a, b)
+        other.send(NEXT, for_a)
+        harness.turn()
+        talk(harness, a, b, for_a, for_b)
+        harness.now += 10.0
+        dropped = harness.relay.drops["source",]
+        other.send(NEXT, for_a)
+        harness.turn()
+        assert harness.relay.drops["source",] == dropped, "the kernel drops it again"
+    assert b.received() == []
+
+
+def test_an_offer_that_is_taken_back_and_an_answer_that_is_repeated_learn_nothing_again(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    other = harness.peer("127.0.0.5")
+    for_a, for_b = harness.call(a, b)
+    talk(harness, a, b, for_a, for_b)
+    harness.port(answer("c", "a", "b", b.sdp()))
+    harness.port(offer("c", "a", a.sdp(), answerer="b"))
+    harness.table.receive(Rollback("c", "a"), harness.now)
+    harness.turn()
+    for _ in range(2):
+        other.send(NEXT, for_a)
+        harness.turn()
+        harness.now += 10.0
+    assert b.received() == []
+    assert not harness.relay.drops
+
+
+def call_with(harness, a, b, latch):
+    """A call whose first peer has that mode."""
+    for_b = harness.port(attrs.evolve(offer("c", "a", a.sdp()), latch=latch))
+    return harness.port(answer("c", "a", "b", b.sdp())), for_b
+
+
+def test_a_peer_that_roams_is_followed_after_silence(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    moved, elsewhere = harness.peer("127.0.0.5"), harness.peer("127.0.0.7")
+    for_a, for_b = call_with(harness, a, b, LatchMode.ROAMING)
+    talk(harness, a, b, for_a, for_b)
+    moved.send(NEXT, for_a)
+    harness.turn()
+    assert b.received() == []
+    harness.now += limits.MEDIA_ROAM_SECONDS
+    elsewhere.send(NEXT, for_a)
+    harness.turn()
+    assert b.received() == []
+    moved.send(NEXT, for_a)
+    harness.turn()
+    assert b.received() == [NEXT]
+    b.send(RTP, for_b)
+    harness.turn()
+    assert (moved.received(), a.received()) == ([RTP], [])
+    assert harness.relay.drops == {("source",): 2}
+    harness.now += 1.0  # the event is due
+    harness.turn()
+    assert harness.relay.moves == 1
+
+
+def test_rtcp_is_rare_and_its_port_follows_later(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    moved = harness.peer("127.0.0.5")
+    for_a, _ = call_with(harness, a, b, LatchMode.ROAMING)
+    harness.turn()
+    (channel,) = [one for one in harness.relay.loop._by_number.values() if one.sock.getsockname()[1] == for_a + 1]
+    channel.latch.restore(Source(a.host, a.port), False, 0.0)
+    harness.now = limits.MEDIA_ROAM_RTCP_SECONDS - 1.0
+    moved.send(RTCP, for_a + 1)
+    harness.turn()
+    assert channel.latch.peer.port == a.port
+    harness.now += 1.0
+    moved.send(RTCP, for_a + 1)
+    harness.turn()
+    assert channel.latch.peer.port == moved.port
+
+
+def test_with_symmetric_off_the_signalled_port_gets_what_is_sent(harness):
+    """RFC 3264 section 5.1: a peer may send from another port than the one at which it receives."""
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    sends = harness.peer("127.0.0.5")
+    for_a, for_b = call_with(harness, a, b, LatchMode.SYMMETRIC_OFF)
+    for _ in range(3):
+        sends.send(NEXT, for_a)
+        b.send(RTP, for_b)
+        harness.turn()
+        harness.now += limits.MEDIA_SIGNALLED_SECONDS
+    assert (a.received(), sends.received(), b.received()) == ([RTP] * 3, [], [NEXT] * 2)
+    a.send(RTP, for_a)
+    harness.turn()
+    b.send(RTP, for_b)
+    harness.turn()
+    assert (a.received(), b.received()) == ([RTP], [RTP])
+
+
+def test_with_symmetric_off_and_a_limit_no_more_goes_there_than_came(harness):
+    a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+    sends = harness.peer("127.0.0.5")
+    command = attrs.evolve(offer("c", "a", a.sdp(), consent=Consent.NONE), latch=LatchMode.SYMMETRIC_OFF)
+    for_b = harness.port(command)
+    for_a = harness.port(answer("c", "a", "b", b.sdp()))
+    harness.relay.turn()
+    b.send(RTP, for_b)
+    harness.turn()
+    assert a.received() == []
+    sends.send(RTP, for_a)
+    harness.turn()
+    harness.now += limits.MEDIA_SIGNALLED_SECONDS
+    sends.send(RTP, for_a)
+    harness.turn()
+    for _ in range(3):
+        b.send(RTP, for_b)
+    harness.turn()
+    assert (a.received(), sends.received()) == ([RTP], [])
+
+
+# --- profiles that the relay does not know ---------------------------------------------------------------
+
+OPAQUE = [b"\0", b"\r\n\r\n", b"\x20\x0b\0\0" + bytes(8), b"\x80\xc8" + bytes(40), bytes(limits.MEDIA_PACKET_BYTES)]
+
+
+def test_datagrams_of_a_named_profile_are_relayed_whatever_they_are():
+    harness = RelayHarness(opaque_profiles=["UDP/BFCP"])
+    try:
+        a, b = harness.peer("127.0.0.5"), harness.peer("127.0.0.6")
+        described = [
+            peer.sdp().replace("m=audio", "m=application").replace("RTP/AVP 0", "udp/bfcp *") for peer in (a, b)
+        ]
+        for_b = harness.port(offer("c", "a", described[0]))
+        for_a = harness.port(answer("c", "a", "b", described[1]))
+        harness.turn()
+        for packet in OPAQUE:
+            a.send(packet, for_a)
+            b.send(packet, for_b)
+            harness.turn()
+        assert (a.received(), b.received()) == (OPAQUE, OPAQUE)
+        a.send(b"", for_a)
+        a.send(bytes(limits.MEDIA_PACKET_BYTES + 1), for_a)
+        harness.turn()
+        assert b.received() == []
+        assert harness.relay.drops == {("invalid",): 2}
+    finally:
+        harness.close()

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from support.containment import collecting
@@ -19,6 +20,7 @@ from support.running import until
 
 from bench.ports import free_range
 from edgesbc.base.address import Zone
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import Delete, MediaReply
 from edgesbc.media.plane import MediaPlane
 from edgesbc.relay.counters import RelayCounters
@@ -167,6 +169,47 @@ async def test_a_relay_that_is_killed_is_replaced_and_its_calls_go_on() -> None:
         third = await processes.call()
         assert await third.talks()
     assert processes.faults == ["media relay relay 1 has ended"]
+
+
+@pytest.mark.parametrize("relays", [0, 1], ids=["thread", "process"])
+async def test_a_peer_is_found_at_another_port_when_its_description_is_repeated(relays: int) -> None:
+    async with running(relays) as processes:
+        call = await processes.call()
+        assert await call.talks()
+        with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as moved, trio.fail_after(30):
+            await moved.bind(("127.0.0.5", 0))
+            await moved.sendto(FORGED, ("127.0.0.1", call.ports[0]))
+            assert await call.talks(), "before, nothing of another port is relayed"
+            call.offer_and_answer()
+            received = b""
+            while received != FORGED:  # it is learned once the known port was silent for a moment
+                await moved.sendto(FORGED, ("127.0.0.1", call.ports[0]))
+                with trio.move_on_after(0.05):
+                    received = await call.peers[1].recv(2048)
+            await call.send(1, RTP)
+            assert await moved.recv(2048) == RTP
+    assert processes.faults == []
+
+
+async def test_a_peer_that_roams_is_followed_also_by_the_relay_that_takes_the_place_of_another() -> None:
+    async with running(1) as processes:
+        call = await processes.call()
+        a = attrs.evolve(offer(call.name, "a", sdp(*call.peers[0].getsockname())), latch=LatchMode.ROAMING)
+        for command in (a, answer(call.name, "a", "b", sdp(*call.peers[1].getsockname()))):
+            assert isinstance(processes.plane.carry_out(command), MediaReply)
+        assert await call.talks()
+        await end(processes.plane.relay_pids[0], signal.SIGKILL, lambda: processes.plane.relay_pids)
+        assert await call.talks()
+        with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as moved, trio.fail_after(30):
+            await moved.bind(("127.0.0.5", 0))
+            received = b""
+            while received != FORGED:
+                await moved.sendto(FORGED, ("127.0.0.1", call.ports[0]))
+                with trio.move_on_after(0.05):
+                    received = await call.peers[1].recv(2048)
+            await call.send(1, RTP)
+            assert await moved.recv(2048) == RTP
+            await until(lambda: processes.plane.moves == 1)
 
 
 async def test_a_relay_that_does_not_run_any_more_is_replaced() -> None:

@@ -1,8 +1,10 @@
+import attrs
 import pytest
 from support.media import CORE, PUBLIC, RecordedPorts, TableHarness, answer, offer, sdp
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import Establish, MediaSilence, MediaTimeout, Refresh
 from edgesbc.media.latch import NO_TARGET, build_interfaces
 from edgesbc.media.session_table import SessionTable
@@ -520,3 +522,69 @@ def test_twice_as_many_calls_fit_the_descriptors_where_rtcp_shares_the_rtp_port(
     for n in range(35):
         harness.delete(str(n), "a")
     assert harness.table._reserve._sockets == 0
+
+
+def reopened(harness, *descriptions):
+    """How often the peers of the ports have been learned again, by the descriptions that name them."""
+    return [harness.facing(zone, description).reopened for zone, description in zip(Zone, descriptions, strict=True)]
+
+
+def test_the_peers_of_a_session_are_learned_again_when_another_offer_is_answered():
+    harness = TableHarness()
+    offered = harness.ok(first_offer())
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE), final=False))
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    assert reopened(harness, answered, offered) == [0, 0], "it is the first exchange, and its answer is repeated"
+    harness.ok(first_offer(answerer="b"))
+    assert reopened(harness, answered, offered) == [0, 0], "it has no answer"
+    harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    assert reopened(harness, answered, offered) == [1, 1]
+    harness.ok(offer("c", "b", sdp(CALLEE), Zone.CORE, answerer="a"))
+    harness.ok(answer("c", "b", "a", sdp(CALLER), final=False))
+    assert reopened(harness, answered, offered) == [1, 1], "the answer may not stay"
+    harness.ok(answer("c", "b", "a", sdp(CALLER)))
+    assert reopened(harness, answered, offered) == [2, 2]
+
+
+@pytest.mark.parametrize("mode", LatchMode)
+def test_each_side_has_its_mode(mode):
+    harness = TableHarness()
+    offered = harness.ok(attrs.evolve(first_offer(), latch=mode))
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE)))
+    to_caller, to_callee = harness.facing(Zone.PUBLIC, answered), harness.facing(Zone.CORE, offered)
+    assert (to_caller.rtp.latch, to_caller.rtcp.latch) == (mode, mode)
+    assert (to_callee.rtp.latch, to_callee.rtcp.latch) == (LatchMode.STRICT, LatchMode.STRICT)
+    harness.ok(first_offer(answerer="b"))
+    harness.ok(attrs.evolve(answer("c", "a", "b", sdp(CALLEE)), latch=mode))
+    assert (to_caller.rtp.latch, to_callee.rtp.latch) == (LatchMode.STRICT, mode)
+
+
+BFCP = "m=application 5070 UDP/BFCP *\r\na=floorctrl:c-s\r\na=setup:actpass\r\na=fingerprint:SHA-1 00\r\n"
+
+
+@pytest.mark.parametrize("profiles", [(), ("udp/bfcp",), ("UDP",)])
+def test_sections_of_named_profiles_are_relayed_and_of_others_rejected(profiles):
+    harness = TableHarness(opaque_profiles=profiles)
+    offered = harness.ok(first_offer(sdp=sdp(CALLER, more=BFCP + "m=message 2855 TCP/MSRP *\r\n")))
+    audio, bfcp, msrp = offered.media
+    assert (bool(audio.port), msrp.port) == (True, 0)
+    if profiles != ("udp/bfcp",):
+        assert bfcp.port == 0
+        return
+    assert [str(attribute.name) for attribute in bfcp.attributes] == ["floorctrl"]
+    pair = harness.facing(Zone.CORE, offered, 1)
+    described = sdp(CALLEE, more=BFCP.replace("5070", "6070") + "m=message 0 TCP/MSRP *\r\n")
+    answered = harness.ok(answer("c", "a", "b", described))
+    assert [bool(media.port) for media in answered.media] == [True, True, False]
+    assert (pair.rtp.send_to, pair.rtp.opaque, pair.rtcp) == (Source(CALLEE, 6070), True, NO_TARGET)
+
+
+def test_a_section_alone_of_a_named_profile_makes_a_call_and_its_family_counts():
+    both = {Zone.PUBLIC: [PUBLIC, "2001:db8::10"], Zone.CORE: [CORE]}
+    harness = TableHarness(addresses=both, opaque_profiles=["UDP/BFCP"])
+    alone = sdp("2001:db8:1::7", more=BFCP).replace("m=audio 4000", "m=audio 0")
+    offered = harness.ok(first_offer(sdp=alone, received_from="2001:db8:1::7"))
+    assert [bool(media.port) for media in offered.media] == [False, True]
+    answered = harness.ok(answer("c", "a", "b", sdp(CALLEE, more=BFCP).replace("m=audio 4000", "m=audio 0")))
+    assert answered.connection.address == "2001:db8::10"

@@ -8,6 +8,7 @@ import pytest
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Transport, Zone, host_port
 from edgesbc.base.errors import PolicyErrors
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.policy.advice import advice
 from edgesbc.policy.compile_policy import header_rules_of, routing_of
 from edgesbc.policy.load import load_policy, parse_policy, state_dir_of
@@ -264,7 +265,10 @@ def test_a_section_that_is_no_list(section: str) -> None:
     assert list(mistakes(f"[{section}]\n{SMALL}")) == [section]
 
 
-@pytest.mark.parametrize("line", ["engine = 'x'", "timeout = 1", "ports = 3"])
+@pytest.mark.parametrize(
+    "line",
+    ["engine = 'x'", "timeout = 1", "ports = 3", "latch = 'loose'", "unknown_profiles = 3"],
+)
 def test_invalid_values_of_media(line: str) -> None:
     assert list(mistakes(f"{SMALL}[media]\n{line}")) == [f"media.{line.split(' ')[0]}"]
 
@@ -595,3 +599,54 @@ def test_advice_where_packets_may_come_by_the_public_device(public: str, core: s
 def test_the_private_side_with_mistakes(text: str, message: str) -> None:
     with pytest.raises(PolicyErrors, match=message):
         parse_policy(f"{SMALL}{text}\n", "p.toml")
+
+
+def test_modes_of_the_latch_for_a_trunk_a_set_and_all_others() -> None:
+    policy = parse_policy(SMALL, "p.toml")
+    assert policy.media.latch is LatchMode.STRICT
+    assert [one.latch for one in (*policy.trunk, *policy.destinations)] == [None] * len(policy.destinations)
+    text = SMALL.replace("[[destinations]]", '[[destinations]]\nlatch = "symmetric-off"', 1)
+    trunk = '[[trunk]]\nname = "a"\naddresses = ["192.0.2.1"]\nlatch = "roaming"\n'
+    policy = parse_policy(f'{text}{trunk}[media]\nlatch = "roaming"\n', "p.toml")
+    assert policy.media.latch is policy.trunk[0].latch is LatchMode.ROAMING
+    assert policy.destinations[0].latch is LatchMode.SYMMETRIC_OFF
+    wrong = trunk.replace("roaming", "loose")
+    message = "expected one of strict, symmetric-off, roaming; found 'loose'"
+    assert mistakes(f"{SMALL}{wrong}") == {"trunk[0].latch": message}
+
+
+@pytest.mark.parametrize("names", [("UDP/BFCP",), ("udp",), ("UDP/XYZ", "UDP/x.y-z/1")])
+def test_profiles_that_are_relayed_unknown(names: tuple[str, ...]) -> None:
+    policy = parse_policy(f"{SMALL}[media]\nunknown_profiles = {list(names)}\n", "p.toml")
+    assert policy.media.unknown_profiles == names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["UDP/TLS/RTP/SAVPF", "UDP/DTLS/SCTP", "TCP/MSRP", "RTP/AVP", "UDP/ X", "", "UDP//X", "UDP/TCP", "UDP/RTP/X"],
+)
+def test_profiles_that_cannot_be_relayed_unknown(name: str) -> None:
+    with pytest.raises(PolicyErrors, match="expected profiles over UDP without a handshake"):
+        parse_policy(f"{SMALL}[media]\nunknown_profiles = [{name!r}]\n", "p.toml")
+
+
+def test_an_advertised_media_address_of_each_family() -> None:
+    assert parse_policy(SMALL, "p.toml").media.advertise == MediaAddress()
+    both = '[media.address]\npublic = ["172.31.0.5", "2001:db8::5"]\n'
+    shown = '[media.advertise]\npublic = ["203.0.113.10", "2001:db8:9::1"]\n'
+    policy = parse_policy(f"{SMALL}{both}{shown}", "p.toml")
+    assert policy.media.advertise == MediaAddress(["203.0.113.10", "2001:db8:9::1"], ())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('"2001:db8::1"', "expected an address of a family that media of that side has (IPv4), found '2001:db8::1'"),
+        ('["203.0.113.1", "203.0.113.2"]', "expected one address, or one of IPv4 and one of IPv6"),
+        ('"media.example.com"', "expected a literal IP address, found 'media.example.com'"),
+    ],
+)
+def test_advertised_media_addresses_with_mistakes(value: str, message: str) -> None:
+    found = mistakes(f"{SMALL}[media.advertise]\npublic = {value}\n")
+    assert list(found) == ["media.advertise.public"]
+    assert found["media.advertise.public"].startswith(message)

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.latch import MediaTarget
 from edgesbc.relay.messages import (
     CommandWriter,
@@ -24,12 +25,15 @@ TARGETS = st.builds(
     st.none() | SOURCES,
     st.frozensets(HOSTS, max_size=2),
     st.booleans(),
+    st.sampled_from(LatchMode),
+    st.booleans(),
     st.booleans(),
 )
 COMMANDS = st.one_of(
     st.tuples(st.just("open_channel"), NUMBERS, st.booleans(), st.booleans(), st.booleans()),
     st.tuples(st.just("set_target"), NUMBERS, NUMBERS, TARGETS),
     st.tuples(st.just("restore_peer"), NUMBERS, NUMBERS, SOURCES, st.booleans()),
+    st.tuples(st.just("reopen"), NUMBERS, NUMBERS),
     st.tuples(st.just("join"), NUMBERS, NUMBERS),
     st.tuples(st.just("close_channel"), NUMBERS),
     st.tuples(st.just("ping"), st.integers(0, 2**64 - 1)),
@@ -104,3 +108,14 @@ def test_a_command_that_is_cut_off_is_an_error(command, data):
     size = data.draw(st.integers(1, len(batch.data) - 1))
     with pytest.raises(RelayMessageError):
         read_commands(batch.data[:size], Recorder())
+
+
+def test_a_target_of_two_modes_is_refused():
+    source = Source("192.0.2.7", 4000)
+    writer = CommandWriter()
+    writer.set_target(1, 1, MediaTarget(source, source, frozenset({source.host}), latch=LatchMode.ROAMING))
+    (batch,) = writer.take()
+    data = bytearray(batch.data)
+    data[9] |= 16
+    with pytest.raises(RelayMessageError, match="two modes"):
+        read_commands(bytes(data), Recorder())

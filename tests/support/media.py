@@ -65,6 +65,7 @@ class RecordedPair:
         self.packets = 0
         self.octets = 0
         self.direct = False
+        self.reopened = 0
         self.sockets = 2
         self.rtcp_packets = 0
         self.on_reports: Callable[[bytes, float], None] | None = None
@@ -81,6 +82,9 @@ class RecordedPair:
 
     def set_targets(self, rtp: MediaTarget, rtcp: MediaTarget) -> None:
         self.rtp, self.rtcp = rtp, rtcp
+
+    def reopen(self) -> None:
+        self.reopened += 1
 
     def watch_reports(self, receiver: Callable[[bytes, float], None] | None) -> None:
         self.on_reports = receiver

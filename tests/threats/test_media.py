@@ -2,6 +2,7 @@
 
 import socket
 
+import attrs
 import pytest
 from support.media import answer, offer
 from support.relay import SteppedRelay
@@ -10,6 +11,7 @@ from support.signalling import CORE, CORE_TCP6, MEMBERS, PUBLIC, EdgeHarness
 
 from edgesbc.base import limits
 from edgesbc.base.address import Zone
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import Acknowledge, Consent, MediaError, MediaReply
 from edgesbc.media.latch import build_interfaces
 from edgesbc.media.session_table import SessionTable
@@ -143,6 +145,63 @@ def test_2_another_host_behind_the_address_of_the_victim(victims):
     assert victims.talk() == ([RTP], [RTP])
     assert neighbour.received() == []
     neighbour.sock.close()
+
+
+@pytest.mark.parametrize("mode", [LatchMode.ROAMING, LatchMode.SYMMETRIC_OFF])
+def test_2_in_each_mode_of_the_latch_another_address_gets_and_injects_nothing(victims, mode):
+    first, second = described(victims.a.host, victims.a.port), described(victims.b.host, victims.b.port)
+    victims.port(attrs.evolve(offer("c", "a", first, answerer="b"), latch=mode))
+    victims.port(attrs.evolve(answer("c", "a", "b", second), latch=mode))
+    victims.attack()
+    victims.talk()
+    victims.talk()
+    victims.attack()  # for much longer than a peer has to be silent until it is followed
+    assert (victims.stolen(), victims.a.received(), victims.b.received()) == ([], [], [])
+    assert victims.talk() == ([RTP], [RTP])
+    assert victims.stolen() == []
+
+
+def test_2_a_neighbour_of_a_peer_that_roams_gets_its_place_after_silence_alone_and_loses_it_again(victims):
+    """What this mode risks: the host behind the same NAT that sends first while the peer is silent gets its audio,
+    until the peer sends from the signalled port, or describes its media again."""
+    first, second = described(victims.a.host, victims.a.port), described(victims.b.host, victims.b.port)
+    victims.port(attrs.evolve(offer("c", "a", first, answerer="b"), latch=LatchMode.ROAMING))
+    victims.port(answer("c", "a", "b", second))
+    neighbour = Peer(victims.a.host)
+    with neighbour.sock:
+        victims.talk()
+        assert victims.talk() == ([RTP], [RTP])
+        for _ in range(20):
+            victims.now += limits.MEDIA_ROAM_SECONDS / 10
+            neighbour.send(FORGED, victims.for_a)
+            assert victims.talk() == ([RTP], [RTP])
+        assert neighbour.received() == []
+        victims.now += limits.MEDIA_ROAM_SECONDS
+        neighbour.send(FORGED, victims.for_a)
+        victims.b.send(RTP, victims.for_b)
+        victims.turn()
+        assert (victims.b.received(), victims.a.received()) == ([FORGED], [])
+        victims.talk()
+        neighbour.received()
+        assert victims.talk() == ([RTP], [RTP])
+        assert neighbour.received() == []
+
+
+def test_2_a_repeated_description_gives_a_neighbour_nothing_while_the_peer_sends(victims):
+    first, second = described(victims.a.host, victims.a.port), described(victims.b.host, victims.b.port)
+    victims.talk()
+    neighbour = Peer(victims.a.host)
+    with neighbour.sock:
+        for _ in range(5):
+            victims.port(offer("c", "a", first, answerer="b"))
+            victims.port(answer("c", "a", "b", second))
+            neighbour.send(FORGED, victims.for_a)
+            victims.turn()
+            assert victims.talk() == ([RTP], [RTP])
+            victims.now += limits.MEDIA_SIGNALLED_SECONDS
+            neighbour.send(FORGED, victims.for_a)
+            assert victims.talk() == ([RTP], [RTP])
+        assert neighbour.received() == []
 
 
 def test_3_rtp_injection_before_the_lock(victims):
@@ -362,6 +421,9 @@ class RecordedPair:
 
     def set_targets(self, rtp, rtcp):
         self.targets.append((rtp, rtcp))
+
+    def reopen(self):
+        pass
 
     def set_direct(self, direct):
         pass
