@@ -82,7 +82,9 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.MEDIA_TIMEOUT: "The detail names the side that fell silent, if it was one: a phone that disappeared, a"
     " server that was killed, or a firewall between it and `[media] address`. See `[media] timeout`, `one_way` and"
     " `one_way_timeout`.",
-    Reason.ONE_WAY_MEDIA: 'The call goes on (`[media] one_way = "tell"`). As for `media-timeout`.',
+    Reason.ONE_WAY_MEDIA: "The call goes on; unless that side is heard, it ends when it was silent for twice as long"
+    ' (`[media] one_way = "end"`), or goes on (`"tell"`). Look as for `media-timeout`, and see `latch` for a NAT that'
+    " changes ports.",
     Reason.FLOW_GONE: "A client has to register again. For a destination: it does not listen, or its"
     " certificate is refused.",
     Reason.FLOW_MOVED: "Nothing: this is normal. Many of them: the network, or a proxy in between, closes connections"

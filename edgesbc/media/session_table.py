@@ -164,14 +164,13 @@ class SessionTable:
                 tags = tuple(side.tag for side in session.sides if side.tag)
                 events.append(MediaTimeout(session.session_id, tags, silent))
             else:
-                events += silent
+                events += silent or self._warnings(session, now)
                 self._watch(session, now)
         return events
 
     def _silent_sides(self, session: MediaSession, now: float) -> tuple[MediaSilence, ...]:
-        """The sides that have fallen silent, and were not reported yet: those of an answered session that is not on
-        hold and has RTP alone, whose sides both have to send."""
-        if self._one_way is OneWay.OFF or not session.established or session.on_hold or session.may_be_silent:
+        """The sides that have fallen silent, and were not reported yet."""
+        if not self._watches_sides(session):
             return ()
         silent = []
         for side, activity in zip(session.sides, session.activity, strict=True):
@@ -181,6 +180,29 @@ class SessionTable:
                 seconds = self._timeout if missing is Silence.PACKETS else self._rtp_timeout
                 silent.append(MediaSilence(session.session_id, side.tag, missing.value, seconds))
         return tuple(silent)
+
+    def _warnings(self, session: MediaSession, now: float) -> list[MediaSilence]:
+        """The side that has been silent for half of the time after which the session ends, while the other one sends;
+        each side once until it is heard again."""
+        if self._one_way is not OneWay.END or not self._watches_sides(session):
+            return []
+        timeouts = self._timeout / 2, self._rtp_timeout / 2
+        silent = [activity.silence(*timeouts, now) for activity in session.activity]
+        if None not in silent:
+            return []
+        warnings = []
+        for side, activity, missing in zip(session.sides, session.activity, silent, strict=True):
+            if missing is not None and not activity.warned:
+                activity.warned = True
+                seconds = timeouts[0] if missing is Silence.PACKETS else timeouts[1]
+                warnings.append(MediaSilence(session.session_id, side.tag, missing.value, seconds))
+        return warnings
+
+    def _watches_sides(self, session: MediaSession) -> bool:
+        """Whether both sides of a session have to send: it is answered, is not on hold and has RTP alone."""
+        if self._one_way is OneWay.OFF or not session.established:
+            return False
+        return not (session.on_hold or session.may_be_silent)
 
     def close(self) -> None:
         """End every session without an event."""

@@ -11,7 +11,7 @@ class OneWay(enum.StrEnum):
     """What happens to a call of which one side has fallen silent, although the other one still sends."""
 
     END = "end"
-    """The call ends."""
+    """The call ends, and after half of the time an event says so, once until the side is heard again."""
     TELL = "tell"
     """An event says so, once until the side is heard again."""
     OFF = "off"
@@ -29,9 +29,10 @@ class Silence(enum.StrEnum):
 
 class SideActivity:
     """``packets`` and ``rtp`` are the numbers of its packets at the last look, ``heard`` and ``spoke`` the times of the
-    looks that found more of them (seconds). ``reported`` is whether an event has said that it is silent."""
+    looks that found more of them (seconds). ``reported`` is whether an event has said that it is silent, ``warned``
+    whether one has before the call is to end."""
 
-    __slots__ = ("heard", "packets", "reported", "rtp", "spoke")
+    __slots__ = ("heard", "packets", "reported", "rtp", "spoke", "warned")
 
     def __init__(self, now: float) -> None:
         self.packets = 0
@@ -39,6 +40,7 @@ class SideActivity:
         self.heard = now
         self.spoke = now
         self.reported = False
+        self.warned = False
 
     def begin(self, now: float) -> None:
         """A new description holds: the side has as long as after the first one."""
@@ -50,6 +52,7 @@ class SideActivity:
             self.rtp = rtp
             self.spoke = now
             self.reported = False
+            self.warned = False
         if packets != self.packets:
             self.packets = packets
             self.heard = now

@@ -395,7 +395,7 @@ def test_a_call_with_one_dead_side_ends_although_the_other_sends(silent, tag):
     talk = Talk()
     other = talk.callee if silent == "caller" else talk.caller
     assert talk.go_on(300, talk.caller, talk.callee) == []
-    assert talk.go_on(50, other) == []
+    assert talk.go_on(50, other) == [MediaSilence("c", tag, "packets", 30.0)], "it is told before the call ends"
     (event,) = talk.go_on(40, other)
     assert event == MediaTimeout("c", ("a", "b"), (MediaSilence("c", tag, "packets", 60.0),))
     assert len(talk.harness.table) == 0
@@ -405,7 +405,7 @@ def test_a_call_with_one_dead_side_ends_although_the_other_sends(silent, tag):
 def test_a_side_that_sends_rtcp_alone_ends_the_call_after_ten_minutes(silent, tag):
     talk = Talk()
     other, dead = (talk.callee, talk.caller) if silent == "caller" else (talk.caller, talk.callee)
-    assert talk.go_on(590, other, rtcp=(dead,)) == []
+    assert talk.go_on(590, other, rtcp=(dead,)) == [MediaSilence("c", tag, "RTP", 300.0)]
     (event,) = talk.go_on(40, other, rtcp=(dead,))
     assert event.silent == (MediaSilence("c", tag, "RTP", 600.0),)
 
@@ -430,6 +430,21 @@ def test_an_echo_that_answers_with_rtcp_on_both_sides_ends_too():
     talk = Talk()
     (event,) = talk.go_on(640, rtcp=(talk.caller, talk.callee))
     assert [silence.missing for silence in event.silent] == ["RTP", "RTP"]
+
+
+def test_a_side_that_is_heard_again_is_told_again_when_it_falls_silent_again():
+    talk = Talk()
+    for _ in range(3):
+        assert talk.go_on(50, talk.caller) == [MediaSilence("c", "b", "packets", 30.0)]
+        assert talk.go_on(50, talk.caller, talk.callee) == []
+    assert len(talk.harness.table) == 1
+
+
+def test_where_both_sides_fall_silent_neither_is_told_before_the_end():
+    talk = Talk()
+    assert talk.go_on(50) == []
+    (event,) = talk.go_on(40)
+    assert isinstance(event, MediaTimeout)
 
 
 def test_a_policy_may_only_tell():
@@ -457,13 +472,14 @@ def test_before_the_answer_nobody_has_to_send():
     talk = Talk(established=False)
     assert talk.go_on(150) == []
     talk.harness.table.receive(Establish("c", "a"), talk.now)
-    assert talk.go_on(50, talk.caller) == []
+    told = [MediaSilence("c", "b", "packets", 30.0)]
+    assert talk.go_on(50, talk.caller) == told
     assert len(talk.go_on(40, talk.caller)) == 1
 
 
 def test_after_a_new_description_both_sides_have_their_time_again():
     talk = Talk()
-    assert talk.go_on(50, talk.caller) == []
+    assert talk.go_on(50, talk.caller) == [MediaSilence("c", "b", "packets", 30.0)]
     talk.harness.ok(first_offer(answerer="b"), talk.now)
     talk.harness.ok(answer("c", "a", "b", sdp(CALLEE)), talk.now)
     assert talk.go_on(50, talk.caller) == []
