@@ -151,6 +151,24 @@ def test_a_check_says_how_many_calls_with_media_there_can_be(
     assert "calls with media" not in invoke("check", file).output
 
 
+def test_a_check_says_which_rtpengines_reply(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    one = '[[media.rtpengine]]\naddress = "127.0.0.1:{}"\n'
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        number = silent.getsockname()[1]
+        text = policy_text(
+            tmp_path, ["sip:127.0.0.11:9"], media='engine = "rtpengine"', more=one.format(number) + one.format(9)
+        )
+        file.write_text(text)
+        result = invoke("check", file)
+        assert silent.recv(1_000).endswith(b" d7:command4:pinge")
+    assert result.exit_code == 0
+    for port in (number, 9):
+        assert f"rtpengine 127.0.0.1:{port}: does not reply, and gets no calls until it does" in result.output
+    assert "calls with media" not in result.output
+
+
 def test_a_check_names_the_hosts_that_it_does_not_look_up(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9", "sip:pbx.invalid;transport=udp", "sip:b.invalid:5070"]))

@@ -6,7 +6,7 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +20,7 @@ from edgesbc.cli.changes import waiting
 from edgesbc.cli.databases import check_databases
 from edgesbc.cli.group import main
 from edgesbc.cli.output import USAGE_ERROR, counted, refuse
+from edgesbc.ng.engines import rtpengines_that_reply
 from edgesbc.observe import logs
 from edgesbc.policy.advice import advice
 from edgesbc.policy.certificates import make_development_certificates
@@ -87,6 +88,8 @@ def check(policy: Path) -> None:
         click.echo(f"not looked up: {', '.join(names)}")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     click.echo(_descriptors(descriptors_needed(sound), most))
+    for line in _rtpengines(sound):
+        click.echo(line)
     capacity = media_capacity(sound, None if most == resource.RLIM_INFINITY else most)
     if capacity is not None:
         click.echo(_calls(capacity, sound.edge.max_calls))
@@ -260,6 +263,17 @@ def _sound_policy(path: Path, beside: bool = False) -> Policy:
     if mistakes:
         refuse(mistakes)
     return policy
+
+
+def _rtpengines(policy: Policy) -> Iterator[str]:
+    """Whether the rtpengines that relay the media reply to this machine."""
+    if policy.media.engine != "rtpengine":
+        return
+    addresses = [settings.address for settings in policy.media.rtpengine]
+    replying = rtpengines_that_reply(addresses, limits.NG_TRY_SECONDS)
+    for address in addresses:
+        is_there = "replies" if address in replying else "does not reply, and gets no calls until it does"
+        yield f"rtpengine {address}: {is_there}"
 
 
 def _run(function: Callable[..., Any]) -> None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from contextlib import ExitStack, suppress
+from selectors import EVENT_READ, DefaultSelector
+from typing import Protocol, cast
 
 import trio
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone, family_of
 from edgesbc.base.counts import Counts
+from edgesbc.base.errors import WireError
 from edgesbc.base.log import Log
 from edgesbc.media.commands import MediaCommand, MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.media.interfaces import MediaInterface
 from edgesbc.ng.client import ClientEffect, EngineReply, RtpengineClient, ToEngine
+from edgesbc.ng.messages import frame, parse_frame
 from edgesbc.ng.settings import RtpengineSettings
 from edgesbc.tasks.containment import Containment
 
-__all__ = ["RtpengineMedia"]
+__all__ = ["RtpengineMedia", "rtpengines_that_reply"]
 
 _BATCH = 64
 """Datagrams of one rtpengine that are taken in a row."""
@@ -203,6 +208,28 @@ class RtpengineMedia:
                     self._log.info("rtpengine replies again", address=str(address))
                 else:
                     self._log.error("rtpengine does not reply: new calls go to others", address=str(address))
+
+
+def rtpengines_that_reply(addresses: Sequence[Source], seconds: float) -> list[Source]:
+    """Which of them reply to a ping within so many seconds, for a check before an edge runs. It waits meanwhile."""
+    found: set[Source] = set()
+    with ExitStack() as stack, DefaultSelector() as selector:
+        for address in addresses:
+            try:
+                sock = stack.enter_context(_connected(address))
+                sock.send(frame(os.urandom(_COOKIE_BYTES).hex().encode("ascii"), {"command": "ping"}))
+            except OSError:
+                continue
+            selector.register(sock, EVENT_READ, address)
+        end = time.monotonic() + seconds
+        while selector.get_map() and (left := end - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                selector.unregister(key.fileobj)
+                with suppress(OSError, WireError):  # OSError: nobody listens there
+                    _, reply = parse_frame(cast("socket.socket", key.fileobj).recv(limits.NG_BYTES))
+                    if reply.get("result") == "pong":
+                        found.add(key.data)
+    return [address for address in addresses if address in found]
 
 
 class _Reader:

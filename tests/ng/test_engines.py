@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone
 from edgesbc.media.commands import MediaError, MediaReply, MediaSilence, MediaTimeout
 from edgesbc.media.latch import build_interfaces
-from edgesbc.ng.engines import RtpengineMedia
+from edgesbc.ng.engines import RtpengineMedia, rtpengines_that_reply
 from edgesbc.ng.messages import frame, parse_frame
 from edgesbc.ng.settings import RtpengineSettings
 from edgesbc.observe import logs
@@ -150,6 +151,27 @@ async def test_no_rtpengine_at_all() -> None:
         assert isinstance(reply, MediaError)
         assert reply.status == 503
         assert not media.up
+
+
+def test_those_that_reply_to_a_ping() -> None:
+    engines = [Engine(socket.AF_INET, "127.0.0.1") for _ in range(5)]
+    replies = [b"%b d6:result4:ponge", b"junk", b"%b d6:result5:errore"]
+    with ExitStack() as stack:
+        for engine in engines[:4]:
+            stack.enter_context(engine.sock)
+        engines[4].sock.close()  # nobody listens, and the fourth one is silent
+
+        def reply() -> None:
+            for engine, text in zip(engines, replies, strict=False):
+                engine.sock.setblocking(True)
+                data, client = engine.sock.recvfrom(65_535)
+                engine.sock.sendto(text.replace(b"%b", data.partition(b" ")[0]), client)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        found = rtpengines_that_reply([NOBODY, *(engine.address for engine in engines)], 2.0)
+        thread.join()
+    assert found == [engines[0].address]
 
 
 async def test_a_port_where_nobody_listens(mock_clock: trio.testing.MockClock) -> None:
