@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source, Zone, family_of
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import (
     Acknowledge,
     Answer,
@@ -28,6 +29,7 @@ from edgesbc.media.commands import (
     MediaCommand,
     MediaError,
     MediaReply,
+    MediaTimeout,
     Offer,
     Refresh,
     Rollback,
@@ -48,6 +50,7 @@ _MOST_STEPS = 40
 AUDIO: Final = "m=audio 4000 RTP/AVP 0 8\r\n"
 VIDEO: Final = "m=video 4002 RTP/AVPF 99\r\na=rtcp-mux\r\n"
 FAX: Final = "m=image 4004 udptl t38\r\n"
+OPAQUE: Final = "m=application 4006 UDP/BFCP *\r\n"
 DESCRIPTIONS: Final = (
     *((host, AUDIO) for host in (CALLER, CALLEE, "198.51.100.8", "10.0.0.28", "192.168.1.5")),
     (CALLER, AUDIO + VIDEO),
@@ -56,7 +59,7 @@ DESCRIPTIONS: Final = (
     (CALLEE, AUDIO.replace("4000", "0") + VIDEO),
     (CALLER, AUDIO + "a=sendonly\r\na=rtcp:4444 IN IP4 198.51.100.9\r\na=alt:1 1 : u p 198.51.100.9 4000\r\n"),
     (CALLEE, AUDIO + "a=rtcp-mux\r\na=rtcp:4000\r\na=inactive\r\n"),
-    (CALLER, FAX),
+    (CALLER, FAX + OPAQUE),
     (CALLER, AUDIO * 6),
     (PUBLIC, AUDIO.replace("4000", str(PORTS[0]))),
     (CORE, AUDIO.replace("4000", str(PORTS[0] + 2))),
@@ -64,6 +67,7 @@ DESCRIPTIONS: Final = (
 )  # fmt: skip
 TAGS: Final = ("a", "b", "c", "")
 CONSENTS: Final = (Consent.ANY, Consent.NONE, Consent.SOURCE, Consent.ANY)
+LATCHES: Final = (LatchMode.STRICT, *LatchMode)
 RECEIVED: Final = ("", CALLER, CALLEE, "nonsense")
 FAMILIES: Final = ("", "IP6", "IP4", "")
 IN_IPV6: Final = {"198.51.100.": "2001:db8:198::", "10.0.0.": "fd00:10::", "192.168.1.": "fd00:192::"}
@@ -85,7 +89,7 @@ class _Plane:
         self._at = 0
         self._now = 0.0
         self.ports = RecordedPorts()
-        self.table = SessionTable(self.ports, INTERFACES, one_way=OneWay.END)
+        self.table = SessionTable(self.ports, INTERFACES, one_way=OneWay.END, opaque_profiles=["UDP/BFCP"])
 
     def _take(self, count: int) -> bytes:
         self._at += count
@@ -106,8 +110,9 @@ class _Plane:
             consent = CONSENTS[names >> 4 & 3]
             family = FAMILIES[names >> 2 & 3]
             offer = Offer(
-                session_id, offerer, answerer, sdp, zone, zone.other, received_from, consent, answerer_family=family
-            )
+                session_id, offerer, answerer, sdp, zone, zone.other, received_from, consent, answerer_family=family,
+                latch=LATCHES[names & 3],
+            )  # fmt: skip
             agreed = self._agreed()
             self.carry_out(offer, not lines)
             if names & 128 and not agreed.pop(None, False):
@@ -116,7 +121,10 @@ class _Plane:
         elif kind < 5:
             received_from, sdp, lines = self._describe()
             final = not names & 128
-            self.carry_out(Answer(session_id, offerer, answerer, sdp, received_from, final=final), not lines)
+            answer = Answer(
+                session_id, offerer, answerer, sdp, received_from, final=final, latch=LATCHES[names >> 5 & 3]
+            )
+            self.carry_out(answer, not lines)
         elif kind == 5:
             command = (Delete, Acknowledge, Rollback, Refresh)[names >> 6]
             self.carry_out((Establish if names & 32 else command)(session_id, offerer))
@@ -170,7 +178,7 @@ class _Plane:
             pair.arrive(amount)
         count_before = len(self.table)
         events = self.table.expire(self._now)
-        assert count_before - len(self.table) == len(events)
+        assert count_before - len(self.table) == sum(isinstance(event, MediaTimeout) for event in events)
         deadline = self.table.deadline()
         assert deadline is None or deadline > self._now
         self._check_invariants()

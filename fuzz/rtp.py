@@ -6,8 +6,9 @@ For any input:
 
 - only packets that look like RTP or RTCP are relayed, and on the port for RTCP only RTCP (RFC 3550, RFC 5761);
 - a port receives from and sends to the peer that a simple model of the latch expects: a new target unlocks it, the
-  first packet from the signalled port of an address of the target locks it, and then only a new target changes it;
-  another port of the address locks it after a time, until the signalled one speaks;
+  first packet from the signalled port of an address of the target locks it, and then only a new or repeated description
+  changes it; another port of the address locks it after a time, until the signalled one speaks; in the mode ``roaming``
+  another port of a silent peer takes its place, and in ``symmetric-off`` the signalled port is sent to;
 - where the kernel alone filters sources, it filters as the model does.
 """
 
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.latch import NO_TARGET, MediaTarget
 from edgesbc.relay.channel import Channel, PacketBuffer
 from edgesbc.relay.counters import RelayCounters
@@ -34,7 +36,14 @@ TARGETS: Final = (
     MediaTarget(SOURCES[0], SOURCES[0], frozenset(HOSTS[:2])),  # two private addresses
     MediaTarget(SOURCES[5], SOURCES[5], frozenset(HOSTS[:2])),
     MediaTarget(SOURCES[0], SOURCES[0], frozenset()),
+    *(
+        MediaTarget(SOURCES[0], send_to, frozenset(hosts), latch=mode)
+        for mode in (LatchMode.ROAMING, LatchMode.SYMMETRIC_OFF)
+        for send_to, hosts in ((SOURCES[0], HOSTS[:1]), (SOURCES[0], HOSTS[:2]))
+    ),
+    MediaTarget(SOURCES[0], None, frozenset({HOSTS[1]}), latch=LatchMode.ROAMING),
 )
+_REOPEN = 31
 _MOST_PACKETS = 1_000
 
 
@@ -85,22 +94,43 @@ class Port(socket.socket):
 class Model:
     """The expected latch, computed from its whole history: the peers of each target, and late packets."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_rtcp: bool = False) -> None:
+        self.silence = limits.MEDIA_ROAM_RTCP_SECONDS if is_rtcp else limits.MEDIA_ROAM_SECONDS
         self.past: list[tuple[MediaTarget, Source]] = []
         self.target = NO_TARGET
         self.locked: Source | None = None
         self.since: float | None = None
         self.late = 0
+        self.moves = 0
+        self.heard = 0.0
+        self.open = False
 
     def set_target(self, target: MediaTarget) -> None:
         if target == self.target:
             return
         if self.locked is not None:
             self.past.append((self.target, self.locked))
-        self.target, self.locked, self.since, self.late = target, None, None, 0
+        self.target, self.late = target, 0
+        self.unlock()
+
+    def unlock(self) -> None:
+        self.locked, self.since, self.moves, self.open = None, None, 0, False
+
+    def reopen(self) -> None:
+        self.moves = 0
+        if self.locked is not None:
+            self.open, self.since = True, None
 
     def destination(self) -> Source | None:
+        if self.target.latch is LatchMode.SYMMETRIC_OFF:
+            return self.target.send_to
         return self.locked or self.target.send_to
+
+    def is_firm(self) -> bool:
+        """Whether the kernel is to drop packets of every other source."""
+        if self.open or not self.is_signalled(self.locked) or self.target.latch is LatchMode.ROAMING:
+            return False
+        return self.target.latch is LatchMode.STRICT or self.locked == self.target.send_to
 
     def stale_source(self) -> Source | None:
         """The peer of the last locked target if that was another target: its packets may be late."""
@@ -114,21 +144,39 @@ class Model:
         return source is not None and signalled is not None and source.port == signalled.port
 
     def admits(self, source: Source, now: float) -> bool:
-        if source == self.locked:
+        if source != self.locked and not self._takes_the_place(source, now):
+            return False
+        self.locked, self.heard, self.open = source, now, False
+        return True
+
+    def _takes_the_place(self, source: Source, now: float) -> bool:
+        """Whether another source than the known one becomes the peer."""
+        if source.host not in self.target.learn_from or self.is_firm():
+            return False
+        if self.locked is not None and not self.open:
+            return self._may_move(source, now)
+        if self._is_late(source):
+            return False
+        if self.is_signalled(source):
             return True
-        if source.host not in self.target.learn_from or self.is_signalled(self.locked):
+        self.since = now if self.since is None else self.since
+        known = bool(self.past) and self.past[-1] == (self.target, source)
+        return known or now - self.since >= limits.MEDIA_SIGNALLED_SECONDS
+
+    def _may_move(self, source: Source, now: float) -> bool:
+        if self.is_signalled(source):
+            return not self._is_late(source) and not self.is_signalled(self.locked)
+        if self.target.latch is not LatchMode.ROAMING or self.locked is None or source.host != self.locked.host:
             return False
-        if self.locked is not None and not self.is_signalled(source):
+        if self.moves >= limits.MEDIA_ROAMS or now - self.heard < self.silence:
             return False
-        if source == self.stale_source() and self.late < limits.MEDIA_STALE_PACKETS:
-            self.late += 1
+        self.moves += 1
+        return True
+
+    def _is_late(self, source: Source) -> bool:
+        if source != self.stale_source() or self.late >= limits.MEDIA_STALE_PACKETS:
             return False
-        if not self.is_signalled(source):
-            self.since = now if self.since is None else self.since
-            known = bool(self.past) and self.past[-1] == (self.target, source)
-            if not known and now - self.since < limits.MEDIA_SIGNALLED_SECONDS:
-                return False
-        self.locked = source
+        self.late += 1
         return True
 
 
@@ -174,7 +222,7 @@ class _Steps:
         one, opposite = self._channels = self._new_channels(is_rtcp)
         one.join(opposite)
         opposite.join(one)
-        self._models = [Model(), Model()]
+        self._models = [Model(is_rtcp), Model(is_rtcp)]
         self._is_rtcp = is_rtcp
         self._packets = 0
 
@@ -208,9 +256,13 @@ class _Steps:
             self._relay(side, amount)
 
     def _set_target(self, side: int, number: int) -> None:
-        target = TARGETS[number % len(TARGETS)]
-        self._channels[side].set_target(target)
-        self._models[side].set_target(target)
+        if number == _REOPEN:
+            self._channels[side].reopen()
+            self._models[side].reopen()
+        else:
+            target = TARGETS[number % len(TARGETS)]
+            self._channels[side].set_target(target)
+            self._models[side].set_target(target)
         self._compare_with_models()
 
     def _arrive(self, side: int, packet: bytes, times: int) -> None:
@@ -234,11 +286,11 @@ class _Steps:
         for packet, source in queued[:taken]:
             if not looks_like_media(packet, self._is_rtcp):
                 continue
-            locked = model.locked
+            was_firm = model.is_firm()
             if model.admits(source, self._now):
                 relayed.append(packet)
-                if port.refuses and model.locked != locked and model.is_signalled(model.locked):
-                    model.locked = model.since = None
+                if port.refuses and model.is_firm() and not was_firm:
+                    model.unlock()
         destination = other.destination()
         assert channel.packets - before == len(relayed)
         assert opposite.sent == ([] if destination is None else [(packet, destination) for packet in relayed])
@@ -250,6 +302,6 @@ class _Steps:
         for port, channel, model in zip(_PORTS, self._channels, self._models, strict=True):
             assert channel.latch.peer == model.locked
             assert channel.latch.destination == model.destination()
-            assert port.peer() == (model.locked if model.is_signalled(model.locked) else None)
+            assert port.peer() == (model.locked if model.is_firm() else None)
             if channel.kernel_filtered:
                 assert all(source == model.locked for _, source in port.queue)

@@ -310,20 +310,17 @@ class Latch:
         ``MEDIA_SIGNALLED_SECONDS`` in which packets came from such ports only, and the signalled port takes it back.
         """
         target, peer = self.target, self.peer
-        if source == peer and not self.open:
-            self.heard = now
+        if source == peer:
+            self._lock(source, now)
             return True
         if self.firm or source.host not in target.learn_from:
             return False
-        if target.signalled is not None and source.port == target.signalled.port:
-            if self._is_stale(source) or (peer is not None and not self.open and self._is_at_signalled_port(peer)):
+        if self._is_at_signalled_port(source):
+            # Where two addresses are expected, a port of that number at the other one does not take the place.
+            is_taken = peer is not None and not self.open and self._is_at_signalled_port(peer)
+            if self._is_stale(source) or is_taken:
                 return False
-            mode = target.latch
-            is_firm = mode is LatchMode.STRICT or (mode is LatchMode.SYMMETRIC_OFF and source == target.send_to)
-            self._lock(source, is_firm, now)
-            return True
-        if source == peer:
-            self._lock(source, False, now)
+            self._lock(source, now)
             return True
         if peer is not None and not self.open:
             return self._may_move(peer, source, now)
@@ -333,19 +330,23 @@ class Latch:
             self._other_since = now
         if (target, source) != self._last_locked and now - self._other_since < limits.MEDIA_SIGNALLED_SECONDS:
             return False
-        self._lock(source, False, now)
+        self._lock(source, now)
         return True
 
-    def _lock(self, source: Source, firm: bool, now: float) -> None:
-        self.peer = source
-        self.firm = firm
-        self.open = False
+    def _lock(self, source: Source, now: float) -> None:
+        target = self.target
         self.heard = now
+        self.open = False
+        if source != self.peer:
+            self.peer = source
+        if target.latch is LatchMode.STRICT:
+            self.firm = self._is_at_signalled_port(source)
+        else:
+            self.firm = target.latch is LatchMode.SYMMETRIC_OFF and source == target.send_to
 
-    def _is_at_signalled_port(self, peer: Source) -> bool:
-        """Where two addresses are expected, a port of that number at the other one does not take the place."""
+    def _is_at_signalled_port(self, source: Source) -> bool:
         signalled = self.target.signalled
-        return signalled is not None and peer.port == signalled.port
+        return signalled is not None and source.port == signalled.port
 
     def _may_move(self, peer: Source, source: Source, now: float) -> bool:
         """Whether the latch, which is locked to ``peer``, moves to ``source``: another port of the same address, after
@@ -355,7 +356,7 @@ class Latch:
         if now - self.heard < self._silence or self._moves >= limits.MEDIA_ROAMS:
             return False
         self._moves += 1
-        self._lock(source, False, now)
+        self._lock(source, now)
         return True
 
     def _is_stale(self, source: Source) -> bool:
