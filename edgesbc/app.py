@@ -196,9 +196,14 @@ class App:
         """The media plane that is no part of this process, if there is one."""
         if policy.media.engine != "rtpengine":
             return None if self._surroundings is None else self._surroundings.media
-        addresses = {zone: visible_addresses(policy.media.address.of(zone)) for zone in Zone}
-        # No port of these addresses is one of a relay of the edge.
-        interfaces = build_interfaces(addresses, (1, 1), inside=self.edge.is_inside)
+        interfaces = build_interfaces(
+            {zone: visible_addresses(policy.media.address.of(zone)) for zone in Zone},
+            (1, 1),  # no port of these addresses is one of a relay of the edge
+            {zone: policy.media.advertise.of(zone) for zone in Zone},
+            # What a public peer has sent to an rtpengine's control port would be a command.
+            [settings.address.host for settings in policy.media.rtpengine],
+            self.edge.is_inside,
+        )
         engines = RtpengineMedia(
             policy.media.rtpengine, interfaces, policy.media.timeout, random.random, self._log, self.containment
         )

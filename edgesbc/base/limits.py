@@ -423,6 +423,8 @@ NG_RECHECK_SECONDS: Final = 2.0
 """The same of one that does not. A ping is repeated as any command, so that at least one goes out every 0.6 seconds."""
 NG_ENGINES: Final = 32
 """Rtpengines of a policy."""
+NG_ENGINE_ADDRESSES: Final = 128
+"""Addresses of rtpengines that are known from their descriptions."""
 NG_ENGINE_WEIGHT: Final = 1_000
 """Largest weight of an rtpengine."""
 NG_INTERFACES: Final = 32

@@ -172,6 +172,8 @@ class RtpengineClient:
         self._random = random
         self._check_seconds = check_seconds
         self._number = 0
+        self._own: set[str] = set()
+        """The addresses of the rtpengines' interfaces, as their descriptions have shown them so far."""
         self._requests: dict[bytes, _EngineRequest] = {}
         self._sessions: dict[str, _Session] = {}
         self._deadlines: Deadlines[Expiring] = Deadlines()
@@ -329,7 +331,7 @@ class RtpengineClient:
 
     def _describe(self, session: _Session, cookie: int, command: Offer | Answer, now: float) -> None:
         try:
-            checked = checked_description(command, self._zone_of(session, command), self._interfaces)
+            checked = checked_description(command, self._zone_of(session, command), self._interfaces, self._own)
         except WireError as error:
             self._reply(cookie, MediaError(error.status_hint, error.reason))
             return
@@ -407,7 +409,9 @@ class RtpengineClient:
         if session is None:
             return
         if isinstance(command, Offer | Answer):
-            outcome = reply_of(reply, request.sections)
+            outcome, address = reply_of(reply, request.sections)
+            if address and len(self._own) < limits.NG_ENGINE_ADDRESSES:
+                self._own.add(address)
             if isinstance(outcome, MediaError) and outcome.status == 503 and self._is_new(request):
                 session.tried.add(request.engine.number)
                 if self._choose(session) is not None:
@@ -451,7 +455,7 @@ class RtpengineClient:
             return
         self._abandon(session)
         self._place(session, engine)
-        checked = checked_description(command, command.offerer_zone, self._interfaces)
+        checked = checked_description(command, command.offerer_zone, self._interfaces)  # it was judged before
         again = session.busy = _EngineRequest(self, engine, session, command, request.cookie, checked.sections, now)
         again.gives_up_at = request.gives_up_at
         self._send(again, offer_command(command, checked, engine.settings, session.record), now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -14,10 +14,11 @@ from edgesbc.base.errors import WireError
 from edgesbc.base.prefixes import normal_address
 from edgesbc.media.commands import Answer, Consent, MediaError, MediaReply, Offer
 from edgesbc.media.interfaces import MediaInterface, MediaTarget
+from edgesbc.media.latch import AddressScope, scope_of
 from edgesbc.media.targets import described_family, media_targets
 from edgesbc.ng.settings import RtpengineSettings
 from edgesbc.sdp.rewrite import RelayAddress, rewrite_session, without_path
-from edgesbc.sdp.session import Attribute, MediaDescription, parse_session
+from edgesbc.sdp.session import Attribute, MediaDescription, SessionDescription, parse_session
 
 __all__ = ["LOAD_REASONS", "UNKNOWN_CALL", "answer_command", "checked_description", "offer_command", "reply_of"]
 
@@ -39,10 +40,14 @@ class CheckedDescription:
 
 
 def checked_description(
-    command: Offer | Answer, zone: Zone, interfaces: Mapping[Zone, Sequence[MediaInterface]]
+    command: Offer | Answer,
+    zone: Zone,
+    interfaces: Mapping[Zone, Sequence[MediaInterface]],
+    own: Collection[str] = frozenset(),
 ) -> CheckedDescription:
     """The description of ``command``, whose sender is on the side ``zone``, by the rules that the relay of the edge has
-    for addresses: rtpengine has none. Raises :class:`WireError`.
+    for addresses: rtpengine has none. A public peer may not name ``own``, which are those of rtpengines: what is sent
+    to another call's port would come from the relay itself. Raises :class:`WireError`.
 
     It is written anew: rtpengine gets no line that was not read here, and none that could make it send elsewhere.
     Sections that no media may go to have port 0. Of ICE nothing is left, because rtpengine would send checks to each
@@ -54,6 +59,8 @@ def checked_description(
     interface = next((one for one in of_zone if one.family == family), of_zone[0])
     targets = media_targets(description, interface, command.received_from, isinstance(command, Answer))
     pairs = [pair for pair in targets if pair is not None]
+    if not interface.trusted and any(_is_of(own, target) for pair in pairs for target in pair):
+        raise WireError("the media address is the relay itself", 488)
     waits = any(target.signalled is not None and target.send_to is None for pair in pairs for target in pair)
     behind_nat = waits and bool(command.received_from)
     left = len(targets) if interface.trusted else limits.MEDIA_SECTIONS
@@ -70,6 +77,12 @@ def checked_description(
         raise WireError("the description has no section that can be relayed", 488)
     sdp = attrs.evolve(without_path(description), media=tuple(sections)).serialise()
     return CheckedDescription(sdp, len(sections), behind_nat, waits)
+
+
+def _is_of(own: Collection[str], target: MediaTarget) -> bool:
+    """Whether a target is at one of the addresses; on loopback, peers share them."""
+    hosts = target.learn_from if target.signalled is None else {target.signalled.host, *target.learn_from}
+    return any(host in own and scope_of(host) is not AddressScope.LOOPBACK for host in hosts)
 
 
 def _with_rtcp(media: MediaDescription, pair: tuple[MediaTarget, MediaTarget], behind_nat: bool) -> MediaDescription:
@@ -133,27 +146,31 @@ def _metadata(offer: Offer, record: bytes) -> str:
     return text if len(text) <= limits.NG_METADATA_BYTES else f"edgesbc:1|zones:{zones}"
 
 
-def reply_of(reply: Mapping[str, Any], sections: int) -> MediaReply | MediaError:
-    """The reply to an offer or answer of so many sections: of rtpengine's description, the addresses and ports, and
-    what it has changed in the codecs; what must not cross is removed as the relay of the edge does."""
+def reply_of(reply: Mapping[str, Any], sections: int) -> tuple[MediaReply | MediaError, str]:
+    """The reply to an offer or answer of so many sections, and the address of rtpengine in it, "" for none.
+
+    Of rtpengine's description it has the addresses and ports, and what it has changed in the codecs; what must not
+    cross is removed as the relay of the edge does.
+    """
     result = reply.get("result")
     if result == "load limit":
-        return MediaError(503, "the rtpengine has reached its limit")
+        return MediaError(503, "the rtpengine has reached its limit"), ""
     if result != "ok":
         reason = str(reply.get("error-reason", "no reason"))[:200]
         if reason in LOAD_REASONS:
-            return MediaError(503, f"the rtpengine has no room: {reason}")
-        return MediaError(481 if reason in UNKNOWN_CALL else 500, f"the rtpengine refuses: {reason}")
+            return MediaError(503, f"the rtpengine has no room: {reason}"), ""
+        return MediaError(481 if reason in UNKNOWN_CALL else 500, f"the rtpengine refuses: {reason}"), ""
     sdp = reply.get("sdp")
     try:
         if not isinstance(sdp, str):
             raise WireError("it has no description")
-        return MediaReply(_relayed(sdp.encode("utf-8", "surrogateescape"), sections))
+        relayed = _relayed(sdp.encode("utf-8", "surrogateescape"), sections)
+        return MediaReply(relayed.serialise()), relayed.origin.address
     except WireError as error:
-        return MediaError(500, f"the reply of the rtpengine cannot be used: {error.reason}")
+        return MediaError(500, f"the reply of the rtpengine cannot be used: {error.reason}"), ""
 
 
-def _relayed(sdp: bytes, sections: int) -> bytes:
+def _relayed(sdp: bytes, sections: int) -> SessionDescription:
     description = parse_session(sdp)
     if len(description.media) != sections:
         raise WireError(f"expected {sections} sections, found {len(description.media)}")
@@ -167,4 +184,4 @@ def _relayed(sdp: bytes, sections: int) -> bytes:
     except ValueError:
         raise WireError("expected an IP address of its own") from None
     relay_addresses = [RelayAddress(media.port, media.attribute("rtcp-mux") is not None) for media in description.media]
-    return rewrite_session(description, address, relay_addresses).serialise()
+    return rewrite_session(description, address, relay_addresses)

@@ -101,8 +101,8 @@ def _rtpengines(policy: Policy) -> Iterator[str]:
         return
     yield (
         "rtpengines relay the media by settings of their own: [media] ports, hold_timeout, one_way, one_way_timeout,"
-        " kernel and relays have no effect, a side that falls silent ends no call, and calls from before a restart of"
-        " signalling keep their media only until both sides are silent"
+        " kernel, relays, unknown_profiles and latch (also of trunks and sets) have no effect, a side that falls silent"
+        " ends no call, and calls from before a restart of signalling keep their media only until both sides are silent"
     )
     for engine in policy.media.rtpengine:
         if not is_private(engine.address.host):

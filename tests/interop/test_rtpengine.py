@@ -267,6 +267,20 @@ async def test_signalling_goes_on_without_any_rtpengine(tmp_path: Path, engine: 
         await outside.edge.comes_to("edgesbc_rtpengine_sessions", 0, 0)
 
 
+async def test_a_peer_may_not_have_media_sent_to_the_control_port(tmp_path: Path) -> None:
+    """It would be a command."""
+    async with (
+        front(tmp_path, "sip:127.0.0.12:9", [Source("203.0.113.99", 2223)]) as outside,
+        Ua(await UdpWire.open(peer=outside.source)) as alice,
+        await Rtp.open() as near,
+    ):
+        sdp = near.sdp().replace(b"127.0.0.1", b"203.0.113.99").replace(b"audio %d" % near.port, b"audio 2223")
+        calling = alice.dialog(f"sip:100@{outside.udp}")
+        await calling.send("INVITE", sdp)
+        refused = await alice.response(488)
+        assert "belongs to the inside" in (refused.get("Warning") or "")
+
+
 @needs("rtpengine")
 async def test_audio_outlives_signalling(tmp_path: Path) -> None:
     """SIGKILL of the signalling process: audio goes on, the call is hung up, and the next one is set up."""

@@ -540,6 +540,27 @@ def test_an_rtpengine_gets_no_address_that_was_not_judged(line: str, rtcp: list[
     assert {one.name for one in audio.attributes} <= {"rtcp", "rtcp-mux"}
 
 
+def test_a_public_peer_may_not_name_an_rtpengine() -> None:
+    """What is sent to a port of another call there would come from the relay itself."""
+    engines = Engines()
+    engines.described(first_offer())
+    refused = engines.ask(first_offer(session_id="d", sdp=sdp(RELAY)))
+    assert isinstance(refused, MediaError)
+    assert (refused.status, refused.reason) == (488, "the media address is the relay itself")
+    refused = engines.ask(first_offer(session_id="d", sdp=sdp("192.168.1.5"), received_from=RELAY))
+    assert isinstance(refused, MediaError)
+    engines.described(first_offer(session_id="d", zone=Zone.CORE, sdp=sdp(RELAY)))  # a proxy sends a call out again
+
+
+def test_known_addresses_of_rtpengines_are_bounded() -> None:
+    engines = Engines()
+    for number in range(limits.NG_ENGINE_ADDRESSES + 10):
+        text = sdp(f"192.0.2.{number}", 40_000)
+        engines.answers["offer"] = {"result": "ok", "sdp": text}
+        engines.described(first_offer(session_id=str(number)))
+    assert len(engines.client._own) == limits.NG_ENGINE_ADDRESSES
+
+
 def test_junk_late_and_foreign_replies_change_nothing() -> None:
     engines = Engines(1, 1)
     engines.dead = {0, 1}

@@ -528,7 +528,7 @@ def test_advice_about_rtpengines() -> None:
     assert found("") == []
     assert found(one) == ['[[media.rtpengine]] has no effect with [media] engine = "builtin"']
     (sentence,) = found(f'[media]\nengine = "rtpengine"\n{one}')
-    for key in ("ports", "hold_timeout", "one_way", "one_way_timeout", "kernel", "relays"):
+    for key in ("ports", "hold_timeout", "one_way", "one_way_timeout", "kernel", "relays", "latch"):
         assert f" {key}" in sentence
     for host in ("127.0.0.1", "[::1]"):
         assert len(found(f'[media]\nengine = "rtpengine"\n{one.replace("10.0.0.21", host)}')) == 1
