@@ -100,7 +100,7 @@ FLAGS: Final[Mapping[str, FlagEffect]] = {
     "trust-address": _accepted("the default"),
     "sip-source-address": _honoured("`received-from` stands in for the addresses in the description"),
     "symmetric": _accepted("the default"),
-    "asymmetric": _refused("media goes to where it comes from"),
+    "asymmetric": _honoured("media goes to the signalled port; it may come from another port of that address"),
     "strict-source": _accepted("the latch is always strict"),
     "media-handover": _accepted("the latch is strict: a peer is not followed to another address"),
     "port-latching": _accepted("ports stay for the whole session"),

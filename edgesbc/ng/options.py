@@ -46,6 +46,8 @@ class NgOptions:
     limit: int = 32
     fatal: bool = False
     loop_protect: bool = False
+    asymmetric: bool = False
+    """Whether the sender of the description sends from another port than the one at which it receives."""
     load_limit: bool = False
     """Whether the client knows the result ``load limit``."""
     ignored: tuple[str, ...] = ()
@@ -86,6 +88,7 @@ def read_options(command: Mapping[str, Any], *, tags: bool = True) -> NgOptions:
         limit=_number(values, "limit", 32, limits.NG_LIST),
         fatal="fatal" in words["flags"],
         loop_protect="loop-protect" in words["flags"],
+        asymmetric="asymmetric" in words["flags"],
         load_limit="load-limit" in map(normal, _words(values, "supports")),
         ignored=tuple(word for word in words["flags"] if word not in FLAGS),
     )

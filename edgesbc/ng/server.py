@@ -10,6 +10,7 @@ from edgesbc.base.address import Zone
 from edgesbc.base.counts import Counts
 from edgesbc.base.deadlines import Deadlines
 from edgesbc.base.errors import WireError
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import (
     Answer,
     Delete,
@@ -217,7 +218,7 @@ class NgServer:
             Offer(
                 dialog.session_id, offerer, answerer, sdp, self._zone(facing[0]), self._zone(facing[1]),
                 options.received_from, answerer_family=options.family, offerer_interface=facing[0],
-                answerer_interface=facing[1],
+                answerer_interface=facing[1], latch=_latch(options),
             )
         )  # fmt: skip
         if not isinstance(reply, MediaReply):
@@ -248,7 +249,9 @@ class NgServer:
         received = sdp
         sdp = adapt_answer(sdp, options, dialog.protocols)
         reply = self._media.carry_out(
-            Answer(dialog.session_id, options.from_tag, options.to_tag, sdp, options.received_from)
+            Answer(
+                dialog.session_id, options.from_tag, options.to_tag, sdp, options.received_from, latch=_latch(options)
+            )
         )
         if not isinstance(reply, MediaReply):
             return self._refusal(reply, options)
@@ -361,6 +364,10 @@ class NgServer:
     def _forget(self, dialog: NgDialog) -> None:
         self._deadlines.schedule(dialog, None)
         self._dialogs.remove(dialog)
+
+
+def _latch(options: NgOptions) -> LatchMode:
+    return LatchMode.SYMMETRIC_OFF if options.asymmetric else LatchMode.STRICT
 
 
 def _answer_names(call_id: str, offerer: str, answerer: str) -> str:

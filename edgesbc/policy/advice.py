@@ -23,6 +23,7 @@ def advice(policy: Policy) -> Iterator[str]:
             )
     yield from _open_devices(policy)
     yield from _families_without_media(policy)
+    yield from _media_behind_nat(policy)
     yield from _rtpengines(policy)
     for prefix in policy.core.allow:
         if prefix.endswith("/0"):
@@ -110,6 +111,25 @@ def _rtpengines(policy: Policy) -> Iterator[str]:
                 f"the rtpengine {engine.address} has no private address: its protocol has neither passwords nor"
                 " encryption, and who can send to it can redirect media"
             )
+
+
+def _media_behind_nat(policy: Policy) -> Iterator[str]:
+    """The first public listener that advertises another address, where descriptions show the private one of media."""
+    if policy.media.engine != "builtin":
+        return
+    shown = {ip_address(host).version: host for host in policy.media.address.public}
+    shown |= {ip_address(host).version: host for host in policy.media.advertise.public}
+    for listener in policy.listen:
+        if listener.zone is not Zone.PUBLIC or listener.advertise is None or is_private(listener.advertise.host):
+            continue
+        host = shown.get(ip_address(listener.bind.host).version, "")
+        if host and not ip_address(host).is_unspecified and is_private(host):
+            yield (
+                f"the public listener {listener.name} advertises {listener.advertise.host}, and descriptions show the"
+                f" private address {host}, to which peers outside send no media; name the address that they reach in"
+                " [media.advertise] public"
+            )
+            return
 
 
 def _is_wildcard(listener: ListenSettings) -> bool:

@@ -6,6 +6,7 @@ from support.ng import CLIENT, NgHarness
 
 from edgesbc.base import limits
 from edgesbc.base.address import Source
+from edgesbc.base.latch_mode import LatchMode
 from edgesbc.media.commands import MediaTimeout
 from edgesbc.ng.bencode import encode
 from edgesbc.ng.messages import frame, parse_frame
@@ -49,6 +50,17 @@ def test_a_call_between_two_networks(harness):
     assert reply["result"] == "ok"
     assert set(reply["tags"]) == {"a", "b"}
     assert harness.state() == ([], [], 0)
+
+
+def test_a_side_that_sends_from_another_port_gets_its_media_at_the_signalled_one(harness):
+    offered = harness.described("offer", sdp(CALLER), direction=["pub", "priv"], flags=["asymmetric"])
+    harness.described("answer", sdp(CALLEE, 5000), to_tag="b")
+    facing_callee = at(harness, offered)
+    modes = LatchMode.STRICT, LatchMode.SYMMETRIC_OFF
+    assert (facing_callee.rtp.latch, facing_callee.other.rtp.latch) == modes
+    harness.described("offer", sdp(CALLER), to_tag="b")
+    harness.described("answer", sdp(CALLEE, 5000), to_tag="b", flags=["asymmetric"])
+    assert (facing_callee.rtp.latch, facing_callee.other.rtp.latch) == modes[::-1]
 
 
 def test_without_a_direction_both_sides_have_the_first_interface():

@@ -650,3 +650,25 @@ def test_advertised_media_addresses_with_mistakes(value: str, message: str) -> N
     found = mistakes(f"{SMALL}[media.advertise]\npublic = {value}\n")
     assert list(found) == ["media.advertise.public"]
     assert found["media.advertise.public"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("advertised", "media", "advised"),
+    [
+        ("203.0.113.99", "", True),
+        ("sip.example.com:5060", "", True),
+        ("", "", False),
+        ("10.9.9.9", "", False),
+        ("203.0.113.99", '[media.advertise]\npublic = "203.0.113.99"', False),
+        ("203.0.113.99", '[media.address]\npublic = "203.0.113.50"', False),
+        ("203.0.113.99", '[media]\nengine = "none"', False),
+    ],
+)
+def test_advice_where_a_listener_advertises_an_address_and_media_shows_a_private_one(
+    advertised: str, media: str, advised: bool
+) -> None:
+    own = 'bind = "172.31.0.5:5060"'
+    text = SMALL.replace('bind = "203.0.113.10:5060"', f'{own}\nadvertise = "{advertised}"' if advertised else own, 1)
+    found = [line for line in advice(parse_policy(f"{text}{media}\n", "p.toml")) if "[media.advertise]" in line]
+    assert len(found) == advised
+    assert all("private address 172.31.0.5" in line for line in found)
