@@ -15,6 +15,7 @@ _POLICY = """
 [edge]
 name = "bench"
 state_dir = "{folder}/state"
+planes = "tasks"
 grace = 0
 
 [[listen]]

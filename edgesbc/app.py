@@ -180,7 +180,7 @@ class App:
         self._instrument()
 
     def _build_media(self, policy: Policy) -> MediaPlane:
-        settings = media_settings_of(policy)
+        settings = media_settings_of(policy, relays=0)
         kernel, reason = attach_kernel_relay(policy, settings)
         self._kernel_relay = kernel
         self._log.info("kernel relay", devices=0 if kernel is None else len(kernel.maps.devices), reason=reason)
@@ -458,8 +458,9 @@ class App:
         return await self.rollout.reload(self.plane.reload_certificates)
 
 
-def media_settings_of(policy: Policy) -> MediaPlaneSettings:
-    """The settings of the media plane of ``policy``."""
+def media_settings_of(policy: Policy, relays: int) -> MediaPlaneSettings:
+    """The settings of the media plane of ``policy``; ``relays`` is the number of relay processes where the policy has
+    none."""
     settings = policy.media
     return MediaPlaneSettings(
         tuple(visible_addresses(settings.address.public)),
@@ -471,7 +472,7 @@ def media_settings_of(policy: Policy) -> MediaPlaneSettings:
         settings.hold_timeout,
         settings.one_way.value,
         settings.one_way_timeout,
-        policy.relays,
+        relays if settings.relays is None else settings.relays,
         policy.observe.max_series,
         settings.advertise.public,
         settings.advertise.core,

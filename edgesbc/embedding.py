@@ -1,6 +1,7 @@
 """The whole edge as a part of another program: ``async with edgesbc.serve(policy) as edge``.
 
-The command line's ``run`` is such a program too. :mod:`edgesbc.app` builds and runs what :func:`serve` starts.
+The command line's ``run`` with ``planes = "tasks"`` is such a program too. :mod:`edgesbc.app` builds and runs what
+:func:`serve` starts.
 """
 
 from __future__ import annotations

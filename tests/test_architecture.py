@@ -90,7 +90,7 @@ NURSERIES = {
     "cli/media_serving.py": "`edgesbc media`: the media plane, and the NG server that controls it",
     "ng/engines.py": "the client of rtpengines: a task for each socket, and the timer",
     "ng/listener.py": "the NG server: its sockets, the connections at the Unix socket, delayed deletes",
-    "processes/until_signal.py": "`edgesbc run`: the edge, the task that obeys signals, and that of reloads",
+    "processes/until_drained.py": "`edgesbc run`: the edge, the task that obeys signals, and that of reloads",
     "processes/packet_link.py": "a link between processes: a task reads, another writes",
     "processes/media_link.py": "the link to the media plane, beside the start that waits for it",
     "processes/media_control.py": "the process of media control: the media plane, and the sockets that it answers on",

@@ -113,39 +113,45 @@ def test_a_listener_accepts_development_certificates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "ports", "hard", "expected"),
+    ("keys", "ports", "hard", "together", "apart"),
     [
-        ("max_calls = 100\nmax_connections = 300", "20000-29998", 1_000, "need 900, a process may have 1000"),
-        ("max_calls = 100\nmax_connections = 300", "20000-20099", 500, "need 700, a process may have 500: beyond"),
-        ("max_calls = 1\nmax_connections = 2000", "20000-29998", 3_000, "need 4000, a process may have 3000: beyond"),
-        ("", "20000-29998", resource.RLIM_INFINITY, "need 28388, a process may have any number"),
+        ("max_calls = 100\nmax_connections = 300", "20000-29998", 1_000, "900, of 1000", "600, of 1000"),
+        ("max_calls = 100\nmax_connections = 300", "20000-20099", 500, "700, of 500: beyond", "600, of 500: beyond"),
+        ("max_calls = 1\nmax_connections = 2000", "20000-29998", 3_000, *2 * ["4000, of 3000: beyond"]),
+        ("", "20000-29998", resource.RLIM_INFINITY, "28388, of any number", "20196, of any number"),
     ],
 )
 def test_a_check_says_how_many_descriptors_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, ports: str, hard: int, expected: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, ports: str, hard: int, together: str, apart: str
 ) -> None:
-    """Four for the media of a call, as many calls as there are ports; connections have at most half of all."""
+    """Four for the media of a call, as many calls as there are ports; connections have at most half of all. Both are
+    needed by one process, or each by another one."""
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (100, hard))
     file = tmp_path / "policy.toml"
-    file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], edge=keys).replace("20000-29998", ports))
-    assert f"descriptors: all connections and calls {expected}" in invoke("check", file).output
+    for planes, expected in (("tasks", together), ("", apart)):
+        file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], edge=keys, planes=planes, ports=ports))
+        needed, _, found = expected.partition(", of ")
+        line = f"descriptors: all connections and calls need {needed}, a process may have {found}"
+        assert line in invoke("check", file).output
 
 
 @pytest.mark.parametrize(
-    ("keys", "hard", "expected"),
+    ("keys", "planes", "hard", "expected"),
     [
-        ("max_calls = 100\nmax_connections = 300", 1_000, "125, or 250 with rtcp-mux, max_calls 100: about 2"),
-        ("max_connections = 2000", 3_000, "325, or 650 with rtcp-mux, max_calls 20000: about 7"),
-        ("", resource.RLIM_INFINITY, "any number, max_calls 20000: about 98"),
+        ("max_calls = 100\nmax_connections = 300", "tasks", 1_000, "125, or 250 with rtcp-mux, max_calls 100: about 2"),
+        ("max_connections = 2000", "tasks", 3_000, "325, or 650 with rtcp-mux, max_calls 20000: about 7"),
+        ("max_connections = 2000", "", 3_000, "700, or 1400 with rtcp-mux, max_calls 20000: about 14"),
+        ("", "tasks", resource.RLIM_INFINITY, "any number, max_calls 20000: about 98"),
     ],
 )
 def test_a_check_says_how_many_calls_with_media_there_can_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, hard: int, expected: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, planes: str, hard: int, expected: str
 ) -> None:
-    """Each takes a pair of ports on either side, which have an address each."""
+    """Each takes a pair of ports on either side, which have an address each. A process of media control has its
+    descriptors for itself."""
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (100, hard))
     file = tmp_path / "policy.toml"
-    file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], edge=keys))
+    file.write_text(policy_text(tmp_path, ["sip:127.0.0.11:9"], edge=keys, planes=planes))
     assert f"calls with media: ports for 4999, descriptors for {expected} MiB" in invoke("check", file).output
     file.write_text(file.read_text().replace("[media]", '[media]\nengine = "none"'))
     assert "calls with media" not in invoke("check", file).output

@@ -118,7 +118,7 @@ def media(
     Which flags have an effect here, and which are refused: docs/reference/ng.md.
     """
     from edgesbc.cli.media_serving import MediaService, serve_media
-    from edgesbc.processes.until_signal import raise_descriptor_limit
+    from edgesbc.processes.until_drained import raise_descriptor_limit
 
     if not addresses and unix is None:
         raise click.UsageError("expected --ng ADDRESS:PORT or --unix PATH: nobody could control it")

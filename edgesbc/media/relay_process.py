@@ -6,15 +6,14 @@ import mmap
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import trio
 
 from edgesbc.base import limits
 from edgesbc.media.relay_client import RelayClient
 from edgesbc.relay.counters import RelayCounters
+from edgesbc.tasks.python_process import module_command, module_environment
 
 __all__ = ["RelayEnded", "RelayProcess"]
 
@@ -51,15 +50,13 @@ class RelayProcess:
         end, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         with other:
             arguments = (other.fileno(), self._memory, self._capacity, self._number, self._relays)
-            folders = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-                    # -P: modules are not looked for in the working directory
-                    [sys.executable, "-P", "-m", "edgesbc.relay", *map(str, arguments)],
+                    module_command("edgesbc.relay", *map(str, arguments)),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=arguments[:2],
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))},
+                    env=module_environment(),
                 )
             except BaseException:
                 end.close()

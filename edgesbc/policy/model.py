@@ -156,7 +156,7 @@ class EdgeSettings:
     state_dir: Path = attrs.field(factory=default_state_dir)
     """Folder of the token key, the audit log, a self-signed certificate and the control socket; created if missing,
     readable by its owner only. Each running edge has its own."""
-    planes: str = attrs.field(default="tasks", validator=one_of("tasks", "processes"))
+    planes: str = attrs.field(default="processes", validator=one_of("tasks", "processes"))
     """``tasks``: signalling and media in one process; ``processes``: in several, which a supervisor starts again."""
     grace: float = attrs.field(default=30.0, validator=between(0, 86_400, "seconds"))
     """Seconds from a stop until live calls are ended with a BYE to both sides."""
@@ -309,7 +309,7 @@ class MediaSettings:
     kernel: KernelMode = KernelMode.OFF
     """Whether the kernel relays packets of established calls before they come to a socket."""
     relays: int | None = attrs.field(default=None, validator=attrs.validators.optional(between(0, limits.RELAYS)))
-    """Relay processes; 0: a thread of the media plane; None: 0 with ``planes = "tasks"``, otherwise half the cores."""
+    """Relay processes; 0: a thread of the media plane; None: half the cores, or 0 where the edge is one process."""
     rtpengine: tuple[RtpengineSettings, ...] = attrs.field(
         default=(), validator=at_most(limits.NG_ENGINES, "rtpengines")
     )
@@ -381,10 +381,3 @@ class Policy:
     file: str = ""
     text: str = attrs.field(default="", eq=False, repr=False)
     """The text that was read."""
-
-    @property
-    def relays(self) -> int:
-        """Relay processes on this machine; 0: a thread."""
-        if self.media.relays is not None:
-            return self.media.relays
-        return max(1, len(os.sched_getaffinity(0)) // 2) if self.edge.planes == "processes" else 0

@@ -51,7 +51,8 @@ def preflight(policy: Policy, beside: bool = False) -> list[PolicyError]:
 
 
 def descriptors_needed(policy: Policy) -> int:
-    """Descriptors of an edge with as many connections and calls with media as ``policy`` allows.
+    """Descriptors of a process of an edge with as many connections and calls with media as ``policy`` allows: of the
+    only one, or of the one that needs most.
 
     Connections have a share of all that there are, whatever calls need.
     """
@@ -59,11 +60,14 @@ def descriptors_needed(policy: Policy) -> int:
     if policy.media.engine == "builtin":
         ports = policy.media.ports
         calls = min(policy.edge.max_calls, (ports.last - ports.first + 1) // 2)
-    connections = policy.edge.max_connections
-    return max(
-        connections + 4 * calls + limits.DESCRIPTORS_OWN,  # RTP and RTCP on each side
-        math.ceil(connections / limits.CONNECTIONS_SHARE),
-    )
+    connections, of_media = policy.edge.max_connections, 4 * calls  # RTP and RTCP on each side
+    together = max(connections, of_media) if _is_apart(policy) else connections + of_media
+    return max(together + limits.DESCRIPTORS_OWN, math.ceil(connections / limits.CONNECTIONS_SHARE))
+
+
+def _is_apart(policy: Policy) -> bool:
+    """Whether media has a process, and descriptors, of its own."""
+    return policy.edge.planes == "processes"
 
 
 @attrs.frozen
@@ -90,7 +94,9 @@ def media_capacity(policy: Policy, most_descriptors: int | None) -> MediaCapacit
     ports = min(*(pairs * len(of_zone) for of_zone in addresses), pairs * len(every) // 2)
     descriptors = None
     if most_descriptors is not None:
-        connections = min(policy.edge.max_connections, int(most_descriptors * limits.CONNECTIONS_SHARE))
+        connections = 0
+        if not _is_apart(policy):
+            connections = min(policy.edge.max_connections, int(most_descriptors * limits.CONNECTIONS_SHARE))
         descriptors = max(0, most_descriptors - connections - limits.DESCRIPTORS_OWN) // 4
     bounds = [ports, policy.edge.max_calls, *([] if descriptors is None else [descriptors])]
     return MediaCapacity(ports, descriptors, min(bounds) * limits.MEDIA_SESSION_BYTES)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from edgesbc.observe import logs
 from edgesbc.processes.supervisor_link import SupervisorLink
 from edgesbc.tasks.containment import Containment
 from edgesbc.tasks.process_name import name_process
+from edgesbc.tasks.python_process import module_command, module_environment
 
 __all__ = ["ChildArguments", "LogSettings", "StartedProcess", "child_main", "logged_containment", "start_process"]
 
@@ -128,9 +129,10 @@ def start_process(module: str, arguments: ChildArguments) -> StartedProcess:
     """Start ``python -m module``. Raises ``OSError``."""
     return StartedProcess(
         subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-            [sys.executable, "-m", module, arguments.as_json()],
+            module_command(module, arguments.as_json()),
             stdin=subprocess.DEVNULL,
             pass_fds=arguments.descriptors,
+            env=module_environment(),
             start_new_session=True,
         )
     )
@@ -157,6 +159,9 @@ def child_main(
 ) -> int:
     """The main function of such a process: ``run`` returns its exit code."""
     arguments = ChildArguments.from_json(argv[1])
+    # A service manager may send them to every process of the edge: they are for the supervisor, which gives orders.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     if arguments.spare:
         name_process(f"edgesbc: {name} (spare)")
         if not _is_needed(arguments.link):
@@ -172,6 +177,15 @@ def child_main(
     try:
         code = trio.run(with_link)
     except* (OSError, PolicyErrors) as group:
-        for error in group.exceptions:
+        for error in _single(group):
             logs.lifecycle(name).error("cannot run", error=str(error))
     return code
+
+
+def _single(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    """The exceptions in a group, and in groups in it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _single(error)
+        else:
+            yield error

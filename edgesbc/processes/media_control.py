@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ __all__ = ["run_media_control"]
 
 
 async def run_media_control(arguments: ChildArguments, supervisor: SupervisorLink) -> int:
-    """Run the media plane until SIGTERM, or the supervisor is gone."""
+    """Run the media plane until the supervisor ends it, or is gone."""
     settings = arguments.media_settings
     if settings is None:
         raise ValueError("expected the settings of a media plane")
@@ -45,7 +44,6 @@ async def run_media_control(arguments: ChildArguments, supervisor: SupervisorLin
     with (
         socket.socket(fileno=arguments.media) as listening,
         socket.socket(fileno=arguments.control) as control,
-        trio.open_signal_receiver(signal.SIGTERM) as terminated,
     ):
         async with trio.open_nursery() as nursery:
             await nursery.start(plane.run)
@@ -53,11 +51,6 @@ async def run_media_control(arguments: ChildArguments, supervisor: SupervisorLin
             confine(log)
             nursery.start_soon(containment.keep_running, "signalling links", lambda: server.run(listening, nursery))
             await nursery.start(serve_control_on, control, commands, containment, nursery)
-
-            async def watch_supervisor() -> None:
-                await supervisor.run()
-                log.error("the supervisor is gone")
-                nursery.cancel_scope.cancel()
 
             async def tell_of_relays() -> None:
                 """Tell the supervisor which relay processes there are, so that it can show them."""
@@ -68,13 +61,12 @@ async def run_media_control(arguments: ChildArguments, supervisor: SupervisorLin
                         supervisor.tell(relays=told)
                     await trio.sleep(limits.RELAYS_SHOWN_SECONDS)
 
-            nursery.start_soon(containment.keep_running, "supervisor link", watch_supervisor)
+            nursery.start_soon(containment.keep_running, "supervisor link", supervisor.run)
             nursery.start_soon(containment.keep_running, "relay processes", tell_of_relays)
             stop_automatic_collections()
             nursery.start_soon(containment.keep_running, "garbage", collect_young_garbage)
             supervisor.tell(relays=plane.relay_pids, ready=True)
-            async for _ in terminated:
-                break
+            await supervisor.ended.wait()
             nursery.cancel_scope.cancel()
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -96,25 +95,18 @@ def process_rows(processes: list[ProcessStatus]) -> list[MetricRows]:
 
 
 async def run_observing(arguments: ChildArguments, supervisor: SupervisorLink) -> int:
-    """Serve HTTP until SIGTERM, or the supervisor is gone."""
+    """Serve HTTP until the supervisor ends it, or is gone."""
     log = logs.lifecycle("observe")
     containment = logged_containment("observe")
     observed = Observed(Path(arguments.state_dir), supervisor)
-    with trio.open_signal_receiver(signal.SIGTERM) as terminated:
-        async with trio.open_nursery() as nursery:
-            sources = HttpSources(observed.render, observed.not_ready, observed.why, limits.OBSERVE_PAUSE_SECONDS)
-            port = await nursery.start(serve_http, arguments.http, sources, containment, nursery)
-            log.info("metrics", address=host_port(split_host_port(arguments.http).host, port))
-
-            async def watch_supervisor() -> None:
-                await supervisor.run()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(containment.keep_running, "supervisor link", watch_supervisor)
-            supervisor.tell(ready=True, http_port=port)
-            async for _ in terminated:
-                break
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        sources = HttpSources(observed.render, observed.not_ready, observed.why, limits.OBSERVE_PAUSE_SECONDS)
+        port = await nursery.start(serve_http, arguments.http, sources, containment, nursery)
+        log.info("metrics", address=host_port(split_host_port(arguments.http).host, port))
+        nursery.start_soon(containment.keep_running, "supervisor link", supervisor.run)
+        supervisor.tell(ready=True, http_port=port)
+        await supervisor.ended.wait()
+        nursery.cancel_scope.cancel()
     return 0
 
 

@@ -17,32 +17,34 @@ from edgesbc.processes.child_process import ChildArguments, child_main
 from edgesbc.processes.media_link import MediaLink
 from edgesbc.processes.policy_memory import restored_policy, store_text, stored_text
 from edgesbc.processes.supervisor_link import SupervisorLink
-from edgesbc.processes.until_signal import run_until_signal
+from edgesbc.processes.until_drained import EdgeOrders, run_until_drained
 from edgesbc.transport.sockets import OpenedListener, opened_listener
 
 __all__ = ["run_signalling"]
 
 
 async def run_signalling(arguments: ChildArguments, supervisor: SupervisorLink) -> int:
-    """Run signalling until it has drained, or the supervisor is gone."""
+    """Run signalling until it has drained, or the supervisor ends it or is gone."""
     started_with = stored_text(arguments.started_with) or ""
     policy = restored_policy(started_with, stored_text(arguments.in_force), arguments.policy_file)
     app = _app(policy, arguments, supervisor)
     app.active.on_adopted = lambda adopted: store_text(arguments.in_force, adopted.text)
+    orders = EdgeOrders()
+    supervisor.on_order = orders.obey
     code = 0
     async with trio.open_nursery() as nursery:
 
-        async def watch_supervisor() -> None:
-            await supervisor.run()
-            logs.lifecycle("signalling").error("the supervisor is gone")
+        async def end_when_told() -> None:
+            await supervisor.ended.wait()
             app.cancel()
 
         def serve(of_edge: trio.Nursery) -> AbstractAsyncContextManager[RunningEdge]:
             return serve_app(app, of_edge)
 
-        nursery.start_soon(app.containment.keep_running, "supervisor link", watch_supervisor)
+        nursery.start_soon(app.containment.keep_running, "supervisor link", supervisor.run)
+        nursery.start_soon(app.containment.keep_running, "supervisor's end", end_when_told)
         app.on_started = lambda: supervisor.tell(ready=True)
-        code = int(await run_until_signal(serve))
+        code = int(await run_until_drained(serve, orders))
         nursery.cancel_scope.cancel()
     return code
 

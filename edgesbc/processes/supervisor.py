@@ -131,7 +131,7 @@ class Supervisor:
             media = stack.enter_context(bind_link(state_dir / MEDIA_SOCKET))
             stack.callback((state_dir / MEDIA_SOCKET).unlink, missing_ok=True)
             of_media = stack.enter_context(listening_control_socket(state_dir / MEDIA_CONTROL_SOCKET, lock=False))
-            settings = media_settings_of(policy)
+            settings = media_settings_of(policy, relays=max(1, len(os.sched_getaffinity(0)) // 2))
             kernel, reason = attach_kernel_relay(policy, settings)
             self._log.info("kernel relay", devices=0 if kernel is None else len(kernel.maps.devices), reason=reason)
             if kernel is not None:
@@ -300,14 +300,20 @@ class Supervisor:
             self._ending.set()
 
     async def _end_all(self) -> None:
-        """End every process: SIGTERM, and SIGKILL where that does not help."""
-        for number, seconds in ((signal.SIGTERM, limits.PROCESS_END_SECONDS), (signal.SIGKILL, None)):
-            for child in self._children:
-                if child.process is not None:
-                    child.process.signal(number)
-            with trio.CancelScope(deadline=trio.current_time() + (seconds or 1e9)):
-                while any(child.process is not None for child in self._children):
-                    await self._changed.wait()
+        """End every process: by an order, and by SIGKILL where that does not help."""
+        for child in self._children:
+            if child.link is not None:
+                child.link.tell(order="end")
+        with trio.move_on_after(limits.PROCESS_END_SECONDS):
+            await self._all_ended()
+        for child in self._children:
+            if child.process is not None:
+                child.process.signal(signal.SIGKILL)
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        while any(child.process is not None for child in self._children):
+            await self._changed.wait()
 
     # --- signals -----------------------------------------------------------------------------------------
 
@@ -322,18 +328,18 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Have signalling read the policy file, at the latest when it runs again."""
-        process = self._signalling.process
-        self._reload_asked = self._signalling.state != "running" or process is None
-        if process is not None and not self._reload_asked:
-            process.signal(signal.SIGHUP)
+        link = self._signalling.link
+        self._reload_asked = self._signalling.state != "running" or link is None
+        if link is not None and not self._reload_asked:
+            link.tell(order="reload")
 
     def _terminate(self) -> None:
         """Have signalling drain; the second time, end at once, as it does then."""
-        process = self._signalling.process
-        if process is None:
+        link = self._signalling.link
+        if link is None:
             self._end(int(self._terminating))
         else:
-            process.signal(signal.SIGTERM)
+            link.tell(order="drain")
         self._terminating = True
 
     # --- the control socket ------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import trio
+
 from edgesbc.control.lifecycle import ProcessStatus
 from edgesbc.processes.packet_link import PacketLink
 
@@ -44,15 +46,31 @@ class JsonLink:
 
 
 class SupervisorLink(JsonLink):
-    """A process's link to its supervisor, which tells it of all processes."""
+    """A process's link to its supervisor, which tells it of all processes, and what to do."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, self._learn)
         self._processes: list[dict[str, Any]] = []
+        self.ended = trio.Event()
+        """Set when the process has to end: the supervisor has told it to, or is gone."""
+        self.on_order: Callable[[str], None] = lambda order: None
+        """Called with each other order: ``drain`` or ``reload``."""
         self.http_port = 0
         """Where the observing process serves HTTP; 0: nowhere, or not yet."""
 
+    async def run(self) -> None:
+        """Receive until the supervisor is gone."""
+        await super().run()
+        self.ended.set()
+
     def _learn(self, told: dict[str, Any]) -> None:
+        order = told.get("order")
+        if order == "end":
+            self.ended.set()
+            return
+        if order is not None:
+            self.on_order(order)
+            return
         self._processes = told["processes"]
         self.http_port = told["http_port"]
 

@@ -14,14 +14,14 @@ from support.running import policy_text, until
 from edgesbc.cli.serving import serve_until_signal
 from edgesbc.policy.load import load_policy
 from edgesbc.policy.model import Policy
-from edgesbc.processes import until_signal
+from edgesbc.processes import until_drained
 from edgesbc.rollout.controller import RolloutController
 
 
 @pytest.fixture(autouse=True)
 def _collector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep ``run`` from changing the settings of the garbage collector in the process of the tests."""
-    monkeypatch.setattr(until_signal, "stop_automatic_collections", lambda: None)
+    monkeypatch.setattr(until_drained, "stop_automatic_collections", lambda: None)
 
 
 def policy(folder: Path) -> Policy:
@@ -66,8 +66,8 @@ async def test_the_garbage_collector_runs_when_it_is_called(tmp_path: Path, monk
         finally:
             calls.append("ended")
 
-    monkeypatch.setattr(until_signal, "stop_automatic_collections", lambda: calls.append("stopped"))
-    monkeypatch.setattr(until_signal, "collect_young_garbage", collect)
+    monkeypatch.setattr(until_drained, "stop_automatic_collections", lambda: calls.append("stopped"))
+    monkeypatch.setattr(until_drained, "collect_young_garbage", collect)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_until_signal, policy(tmp_path))

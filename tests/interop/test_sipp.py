@@ -53,7 +53,8 @@ async def front(
         trunks=[host],
         http=f"127.0.0.1:{http}",
         health=health,
-        edge=f'grace = 0\nplanes = "{planes}"',
+        edge="grace = 0",
+        planes=planes,
         media=media,
     )
     async with edge_process(folder, text, http) as edge:

@@ -133,7 +133,7 @@ def test_a_small_policy_has_the_defaults() -> None:
     assert policy.screen == ScreenSettings(scanner=shipped)
     assert policy.media.address == MediaAddress("203.0.113.10", "10.0.0.1")
     assert policy.observe.http == Source("127.0.0.1", 8080)
-    assert (policy.edge.planes, policy.edge.grace, policy.route, policy.trunk) == ("tasks", 30.0, (), ())
+    assert (policy.edge.planes, policy.edge.grace, policy.route, policy.trunk) == ("processes", 30.0, (), ())
     assert policy.file == "/etc/edgesbc/policy.toml"
 
 

@@ -1,10 +1,11 @@
-"""`edgesbc run` with `planes = "processes"`: what dies is started again, and calls go on."""
+"""`edgesbc run` without `planes`, in several processes: what dies is started again, and calls go on."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ class Processes:
 
 
 @asynccontextmanager
-async def processes(folder: Path, edge: str = "") -> AsyncIterator[Processes]:
+async def processes(
+    folder: Path, edge: str = "", program: Sequence[str] = (sys.executable, "-m", "edgesbc")
+) -> AsyncIterator[Processes]:
     port, http_port = free_port(), free_port()
     public = listen("public", "udp", f"127.0.0.1:{port}", "public-udp")
     async with AsyncExitStack() as stack:
@@ -90,9 +93,9 @@ async def processes(folder: Path, edge: str = "") -> AsyncIterator[Processes]:
         alice = await stack.enter_async_context(Ua(await UdpWire.open(peer=("127.0.0.1", port))))
         text = policy_text(
             folder, [f"sip:{bob.address}"], (public, CORE_UDP), trunks=["127.0.0.1"],
-            http=f"127.0.0.1:{http_port}", edge=f'planes = "processes"\n{edge}',
+            http=f"127.0.0.1:{http_port}", edge=edge, planes="",
         )  # fmt: skip
-        running = await stack.enter_async_context(edge_process(folder, text, http_port))
+        running = await stack.enter_async_context(edge_process(folder, text, http_port, program=program))
         await until(running.ready)
         yield Processes(folder, running, f"sip:100@127.0.0.1:{port}", alice, bob)
 
@@ -286,6 +289,32 @@ async def test_sigterm_drains_and_ends_every_process(tmp_path: Path) -> None:
         assert not list((tmp_path / "state").glob("*.sock"))
 
 
+async def test_a_stop_that_reaches_every_process_lets_calls_end(tmp_path: Path) -> None:
+    """As `systemctl stop` sends it, unless the unit says otherwise: only the supervisor obeys."""
+    async with (
+        processes(tmp_path, "grace = 3600") as edge,
+        await Rtp.open() as near,
+        await Rtp.open("127.0.0.11") as far,
+        trio.open_nursery() as nursery,
+    ):
+        calling, _ = await set_up(edge.alice, edge.bob, edge.uri, near, far)
+        await talk(near, far, 1)
+        audio = Audio(near, far)
+        nursery.start_soon(audio.run, nursery)
+        pids = await edge.every_process()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            for pid in pids:
+                os.kill(pid, number)
+        await until(edge.edge.unready)
+        assert set(map(alive, pids)) == {True}
+        await audio.all_arrived()
+        assert audio.arrived == audio.sent
+        await hang_up(calling, edge.bob)
+        assert await edge.edge.ended() == 0
+        assert not any(map(alive, pids))
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_second_sigterm_ends_every_process_at_once(tmp_path: Path) -> None:
     async with (
         processes(tmp_path, "grace = 3600") as edge,
@@ -313,12 +342,32 @@ async def test_processes_end_with_their_supervisor(tmp_path: Path) -> None:
         await until(lambda: not any(map(alive, pids)))
 
 
+async def test_modules_come_from_the_edge_and_not_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("trio", "attrs", "edgesbc"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    async with processes(tmp_path, program=(sys.executable, "-P", "-m", "edgesbc")) as edge:
+        await edge.every_process()
+
+
+async def test_a_relay_that_is_started_again_has_the_same_priority(tmp_path: Path) -> None:
+    """Media control has no capabilities any more by then."""
+    async with processes(tmp_path) as edge:
+        before = await edge.running("relay 1")
+        policy = os.sched_getscheduler(before)
+        if policy & ~os.SCHED_RESET_ON_FORK != os.SCHED_FIFO:
+            pytest.skip("this user may not use SCHED_FIFO, or there is one core")
+        again = await edge.running("relay 1", but=await edge.kill("relay 1"))
+        await until(lambda: os.sched_getscheduler(again) == policy)
+
+
 async def test_an_edge_whose_process_cannot_start_ends(tmp_path: Path) -> None:
     """As where an address is taken between the check and the start: here the observing process finds it so."""
     port = free_port()
-    text = policy_text(
-        tmp_path, ["sip:127.0.0.11:9"], http=f"127.0.0.1:{port}", edge='planes = "processes"'
-    )  # fmt: skip
+    text = policy_text(tmp_path, ["sip:127.0.0.11:9"], http=f"127.0.0.1:{port}", planes="processes")
     (tmp_path / "policy.toml").write_text(text)
     supervisor = Supervisor(load_policy(tmp_path / "policy.toml"), LogSettings())
     (listening,) = await trio.open_tcp_listeners(port, host="127.0.0.1")

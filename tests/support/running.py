@@ -57,12 +57,14 @@ def policy_text(
     trunk_keys: str = "",
     ports: str = "20000-29998",
     media: str = "",
+    planes: str = "tasks",
 ) -> str:
     """A policy as TOML. ``members`` are URIs, tried in this order.
 
     At the listeners that ``open`` names, unknown sources may call. ``trunks`` are addresses, ``http`` is the address of
     the HTTP server. ``edge`` and ``health`` are further keys of these tables, ``trunk_keys`` of each trunk; ``ports``
-    are those of media, ``media`` further keys of its table. ``routes``, ``more_sets`` and ``more`` are further tables.
+    are those of media, ``media`` further keys of its table; ``planes`` is the default of an edge where it is "", and
+    otherwise one process, which starts sooner than several. ``routes``, ``more_sets`` and ``more`` are further tables.
     """
     member_tables = ", ".join(f'{{ uri = "{uri}", priority = {n} }}' for n, uri in enumerate(members))
     trunk_tables = ", ".join(
@@ -77,6 +79,7 @@ destinations = [{{ set = "pbx", members = [{member_tables}], health = {{ {health
 open = {json.dumps(list(open))}
 [edge]
 state_dir = "{folder / "state"}"
+{f'planes = "{planes}"' if planes else ""}
 {edge}
 [observe]
 http = "{http}"
