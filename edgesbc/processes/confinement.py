@@ -16,6 +16,9 @@ __all__ = ["confine"]
 
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_RAISE: Final = 2
+_CAP_SYS_NICE: Final = 23
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _PRIORITY: Final = 10
 _CAPABILITIES: Final = 64  # more than there are
@@ -33,27 +36,45 @@ _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 
 def confine(log: Log) -> None:
     """Give up capabilities, new privileges, core dumps, writing of files and TCP, for this process and those that it
-    starts. What the kernel does not support is left out, and logged."""
+    starts. What the kernel does not support is left out, and logged.
+
+    Relays may use SCHED_FIFO, also those that are started later. Where this process may not raise RLIMIT_RTPRIO for
+    that, it keeps CAP_SYS_NICE for them, if it has it, without using it itself.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     left_out = []
-    with contextlib.suppress(OSError, ValueError):  # relays may use SCHED_FIFO, also those that are started later
+    with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_RTPRIO, (_PRIORITY, _PRIORITY))
+    kept = 0 if resource.getrlimit(resource.RLIMIT_RTPRIO)[0] else _permitted(libc) & 1 << _CAP_SYS_NICE
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         left_out.append("no_new_privs")
-    if not _drop_capabilities(libc):
+    if not _drop_capabilities(libc, kept):
         left_out.append("capabilities")
     if not _restrict(libc):
         left_out.append("landlock")
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    log.info("confined", left_out=" ".join(left_out) or "nothing")
+    log.info("confined", left_out=" ".join(left_out) or "nothing", kept="sys_nice" if kept else "nothing")
 
 
-def _drop_capabilities(libc: ctypes.CDLL) -> bool:
+def _permitted(libc: ctypes.CDLL) -> int:
+    """The lower half of the capabilities that this process may use, as bits; 0 where the kernel does not say."""
+    data = ctypes.create_string_buffer(24)
+    if libc.capget(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), data):
+        return 0
+    permitted: int = struct.unpack_from("=6I", data)[1]
+    return permitted
+
+
+def _drop_capabilities(libc: ctypes.CDLL, kept: int) -> bool:
+    """Drop all but those of the lower half that are ``kept`` for processes that are started later."""
     for capability in range(_CAPABILITIES):
-        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused without CAP_SETPCAP, and then there are none
+        if not kept & 1 << capability:
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused without CAP_SETPCAP, and then there are none
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    return bool(libc.capset(header, bytes(24)) == 0)
+    if libc.capset(header, struct.pack("=6I", 0, kept, kept, 0, 0, 0)):
+        return False
+    return not kept or bool(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_SYS_NICE, 0, 0) == 0)
 
 
 def _restrict(libc: ctypes.CDLL) -> bool:

@@ -32,6 +32,8 @@ with open(os.path.join(folder, "open"), "w") as before:
     before.write("still open")
     print(json.dumps({
         "left_out": log.values["left_out"],
+        "kept": log.values["kept"],
+        "status": open("/proc/self/status").read(),
         "write": refused(lambda: open(os.path.join(folder, "new"), "w")),
         "change": refused(lambda: open(os.path.join(folder, "old"), "r+")),
         "remove": refused(lambda: os.unlink(os.path.join(folder, "old"))),
@@ -51,7 +53,9 @@ def test_a_confined_process_reads_and_relays_and_does_little_else(tmp_path: Path
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert found["core"] == 0
     assert found["read"] == ""
-    assert "CapEff:\t0000000000000000" in found["child"]
+    for_relays = "0000000000800000" if found["kept"] == "sys_nice" else "0000000000000000"
+    assert {line for line in found["child"].splitlines() if line.startswith("CapPrm")} == {f"CapPrm:\t{for_relays}"}
+    assert "CapEff:\t0000000000000000" in found["status"]
     assert "NoNewPrivs:\t1" in found["child"]
     assert (tmp_path / "open").read_text() == "still open"
     if found["left_out"] != "nothing":

@@ -266,10 +266,12 @@ def shown(pid: int) -> str:
 
 def has_no_capabilities(pid: int) -> None:
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    for_relays = 1 << 23  # CAP_SYS_NICE, where the process may not raise RLIMIT_RTPRIO for them
+    assert int(status["CapEff"], 16) == 0
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapAmb")} <= {0, for_relays}
     assert status["NoNewPrivs"] == "1"
     if os.geteuid() == 0:
-        assert int(status["CapBnd"], 16) == 0
+        assert int(status["CapBnd"], 16) in (0, for_relays)
 
 
 async def test_sigterm_drains_and_ends_every_process(tmp_path: Path) -> None:
