@@ -712,6 +712,17 @@ RESTART_SECONDS_MOST: Final = 30.0
 """Longest such pause, to which it doubles: what was short, as descriptors or memory, may be back."""
 RELAYS_SHOWN_SECONDS: Final = 1.0
 """How often media control looks whether a relay process was started again, for those who look at the processes."""
+SUPERVISOR_AWAY_SECONDS: Final = 30.0
+"""How long the processes of an edge go on without a supervisor: a service manager starts the next one sooner."""
+SUPERVISOR_ASKED_SECONDS: Final = 0.05
+"""Pause between two attempts to find the next supervisor."""
+SUPERVISOR_SIGNAL_SECONDS: Final = 2.0
+"""How long before the end of the supervisor a signal was for the process itself: service managers send it to what is
+left of an edge whose supervisor has died, and it may come before the end is noticed."""
+LEFT_PROCESSES_SECONDS: Final = 5.0
+"""How long a supervisor waits for further processes of an earlier one, since the first; then it kills them."""
+HANDED_ON_DESCRIPTORS: Final = 253
+"""Descriptors in one message between processes (SCM_MAX_FD of Linux): about 120 listeners."""
 OBSERVE_PAUSE_SECONDS: Final = 0.2
 """Longest pause of the observing process between two questions to the others, of which each takes some milliseconds."""
 PROCESS_END_SECONDS: Final = 5.0

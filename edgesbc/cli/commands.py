@@ -47,7 +47,7 @@ def run(policy: Path, log_format: Any, log_level: str | None) -> None:
 
     `edgesbc why`, `reload` and `drain` ask it by a socket in its [edge] state_dir, as the same user or root.
     """
-    loaded = _sound_policy(policy)
+    loaded = _sound_policy(policy, take_over=True)
     level = log_level or loaded.observe.log
     logs.configure(_standard_error(), log_format, level)
     from edgesbc.cli.serving import LogSettings, raise_descriptor_limit, serve_until_signal
@@ -250,16 +250,17 @@ def _standard_error() -> TextIO:
     return sys.stderr
 
 
-def _sound_policy(path: Path, beside: bool = False) -> Policy:
+def _sound_policy(path: Path, beside: bool = False, take_over: bool = False) -> Policy:
     """The policy in ``path``; if it has mistakes, prints them and ends the program.
 
-    With ``beside``, it is no mistake that an edge already runs it.
+    With ``beside``, it is no mistake that an edge already runs it; with ``take_over``, that processes are left of one
+    whose supervisor was killed.
     """
     try:
         policy = load_policy(path)
     except PolicyErrors as errors:
         refuse(errors.errors)
-    mistakes = preflight(policy, beside)
+    mistakes = preflight(policy, beside, take_over and policy.edge.planes == "processes" and _processes_left(policy))
     if mistakes:
         refuse(mistakes)
     return policy
@@ -274,6 +275,12 @@ def _rtpengines(policy: Policy) -> Iterator[str]:
     for address in addresses:
         is_there = "replies" if address in replying else "does not reply, and gets no calls until it does"
         yield f"rtpengine {address}: {is_there}"
+
+
+def _processes_left(policy: Policy) -> bool:
+    from edgesbc.processes.succession import processes_left
+
+    return processes_left(policy.edge.state_dir)
 
 
 def _run(function: Callable[..., Any]) -> None:

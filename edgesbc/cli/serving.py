@@ -12,7 +12,7 @@ from edgesbc.embedding import serve
 from edgesbc.observe import logs
 from edgesbc.policy.model import Policy
 from edgesbc.policy.preflight import descriptors_needed
-from edgesbc.processes.child_process import LogSettings
+from edgesbc.processes.child_arguments import LogSettings
 from edgesbc.processes.supervisor import Supervisor
 from edgesbc.processes.until_drained import raise_descriptor_limit, run_until_signal
 from edgesbc.tasks.process_name import name_process

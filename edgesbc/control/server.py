@@ -33,7 +33,7 @@ from edgesbc.control.protocol import (
 from edgesbc.tasks.accepting import Acceptor
 from edgesbc.tasks.containment import Containment
 
-__all__ = ["listening_control_socket", "serve_control", "serve_control_on"]
+__all__ = ["listening_control_socket", "locked_folder", "serve_control", "serve_control_on"]
 
 _PATH_BYTES: Final = 107
 """Longest address of a Unix socket on Linux, its final NUL left out."""
@@ -78,7 +78,7 @@ async def serve_control_on(
 @contextmanager
 def listening_control_socket(path: Path, lock: bool = True) -> Iterator[socket.socket]:
     """A socket that listens at ``path``; it is removed at the end. Raises ``OSError``, as when another edge runs from
-    the same folder. Without ``lock`` the caller has locked the folder, by another of these sockets.
+    the same folder. Without ``lock`` the caller has locked the folder, by :func:`locked_folder`.
 
     Its folder is locked meanwhile. The kernel releases the lock with the process, so that a socket at ``path`` in a
     folder without a lock was left by a process that has ended.
@@ -103,6 +103,17 @@ def listening_control_socket(path: Path, lock: bool = True) -> Iterator[socket.s
                 os.unlink(path.name, dir_fd=folder)
     finally:
         sock.close()
+        os.close(folder)
+
+
+@contextmanager
+def locked_folder(path: Path) -> Iterator[None]:
+    """Lock the folder of a control socket. Raises ``OSError``, as when another edge runs from it."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(folder, path)
+        yield
+    finally:
         os.close(folder)
 
 

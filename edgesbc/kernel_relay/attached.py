@@ -65,8 +65,13 @@ class AttachedRelay:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What keeps the program attached: for the process that takes this one's place."""
-        return (*self._descriptors, *self._links.values())
+        """All that it holds."""
+        return (*self._descriptors, *self.links)
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """Descriptors that keep the program attached: for the process that is to outlive this one."""
+        return tuple(self._links.values())
 
     def close(self) -> None:
         """Remove the program and the maps, unless another process has their descriptors."""

@@ -30,13 +30,14 @@ _LOOPBACK = 1
 _Mistakes = Iterator[tuple[str, str]]
 
 
-def preflight(policy: Policy, beside: bool = False) -> list[PolicyError]:
+def preflight(policy: Policy, beside: bool = False, left: bool = False) -> list[PolicyError]:
     """Every reason why this machine cannot run ``policy`` now; empty if it can.
 
     Each port is bound for a moment, so ports of an edge that already runs this policy are in use. With ``beside``
-    they are no mistake, if an edge runs from the same state directory.
+    they are no mistake, if an edge runs from the same state directory; with ``left`` neither: its processes are taken
+    over.
     """
-    beside = beside and served(policy)
+    beside = left or (beside and served(policy))
     return [
         PolicyError(policy.file, key, message)
         for mistakes in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -12,80 +11,21 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-import attrs
 import trio
 
 from edgesbc.base import limits
 from edgesbc.base.errors import PolicyErrors
-from edgesbc.kernel_relay.flow_map import RelayMaps
-from edgesbc.media.plane_settings import MediaPlaneSettings
 from edgesbc.observe import logs
+from edgesbc.processes.child_arguments import ChildArguments
 from edgesbc.processes.supervisor_link import SupervisorLink
 from edgesbc.tasks.containment import Containment
 from edgesbc.tasks.process_name import name_process
 from edgesbc.tasks.python_process import module_command, module_environment
 
-__all__ = ["ChildArguments", "LogSettings", "StartedProcess", "child_main", "logged_containment", "start_process"]
+__all__ = ["AdoptedProcess", "StartedProcess", "child_main", "logged_containment", "start_process"]
 
 _CANNOT_START = 2
 """The exit code of ``edgesbc run`` for an edge that this machine cannot run."""
-
-
-@attrs.frozen
-class LogSettings:
-    """How the processes of an edge log; all of them write to the same standard error."""
-
-    form: logs.Format = "console"
-    level: str = "info"
-
-
-@attrs.frozen
-class ChildArguments:
-    """What a process gets from the supervisor; numbers are inherited descriptors, -1 for none."""
-
-    link: int
-    log: LogSettings
-    state_dir: str
-    policy_file: str = ""
-    started_with: int = -1
-    """Memory with the text of the policy that the supervisor was started with."""
-    in_force: int = -1
-    """Memory with the text of the policy in force."""
-    control: int = -1
-    """Listens at the control socket of the edge, or of the media plane."""
-    media: int = -1
-    """Listens where signalling links with the media plane."""
-    listeners: tuple[tuple[int, int], ...] = ()
-    """For each ``[[listen]]`` its socket, and the one for untrusted sources."""
-    media_settings: MediaPlaneSettings | None = None
-    kernel: RelayMaps | None = None
-    """The maps of a kernel relay, which the supervisor holds."""
-    spare: bool = False
-    """Whether it waits until it is told to run."""
-    http: str = ""
-    """Where to serve HTTP."""
-
-    def as_json(self) -> str:
-        return json.dumps(attrs.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> ChildArguments:
-        values = json.loads(text)
-        values["log"] = LogSettings(**values["log"])
-        if values["media_settings"] is not None:
-            values["media_settings"] = MediaPlaneSettings(**values["media_settings"])
-        if values["kernel"] is not None:
-            values["kernel"] = RelayMaps(**values["kernel"] | {"devices": tuple(values["kernel"]["devices"])})
-        values["listeners"] = tuple((first, second) for first, second in values["listeners"])
-        return cls(**values)
-
-    @property
-    def descriptors(self) -> list[int]:
-        """Those that the process inherits."""
-        of_listeners = [descriptor for pair in self.listeners for descriptor in pair]
-        every = [self.link, self.started_with, self.in_force, self.control, self.media, *of_listeners]
-        every += [] if self.kernel is None else [self.kernel.flows, self.kernel.counters]
-        return [descriptor for descriptor in every if descriptor >= 0]
 
 
 class StartedProcess:
@@ -122,6 +62,32 @@ class StartedProcess:
         """End a process that has not begun its work."""
         self.signal(signal.SIGKILL)
         self._process.wait()
+        os.close(self._pidfd)
+
+
+class AdoptedProcess:
+    """A process that an earlier supervisor has started. Raises ``OSError`` where it has ended."""
+
+    def __init__(self, pid: int) -> None:
+        self._pidfd = os.pidfd_open(pid)
+        self.pid = pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing if the process has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    async def wait(self) -> int:
+        """Wait for its end, and end the processes that it has started. Returns 1: the exit code goes to the parent,
+        which is another process by now."""
+        await trio.lowlevel.wait_readable(self._pidfd)
+        self.close()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # the number is not used again as long as one of them lives
+        return 1
+
+    def close(self) -> None:
+        """Watch it no longer."""
         os.close(self._pidfd)
 
 
@@ -171,7 +137,9 @@ def child_main(
 
     async def with_link() -> int:
         with socket.socket(fileno=arguments.link) as sock:
-            return await run(arguments, SupervisorLink(sock))
+            link = SupervisorLink(sock, name, arguments)
+            signal.signal(signal.SIGTERM, link.receive_sigterm)
+            return await run(arguments, link)
 
     code = _CANNOT_START
     try:

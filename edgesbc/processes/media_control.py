@@ -16,7 +16,8 @@ from edgesbc.media.plane import MediaPlane
 from edgesbc.media.plane_settings import MediaPlaneSettings
 from edgesbc.media.private_addresses import PrivateAddresses
 from edgesbc.observe import logs
-from edgesbc.processes.child_process import ChildArguments, child_main, logged_containment
+from edgesbc.processes.child_arguments import ChildArguments
+from edgesbc.processes.child_process import child_main, logged_containment
 from edgesbc.processes.confinement import confine
 from edgesbc.processes.media_server import MediaServer
 from edgesbc.processes.supervisor_link import SupervisorLink

@@ -20,7 +20,8 @@ from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.observe import logs
 from edgesbc.observe.http import HttpSources, serve_http
 from edgesbc.observe.metric_rows import MetricRows, merged, rendered, rows_of
-from edgesbc.processes.child_process import ChildArguments, child_main, logged_containment
+from edgesbc.processes.child_arguments import ChildArguments
+from edgesbc.processes.child_process import child_main, logged_containment
 from edgesbc.processes.supervisor_link import SupervisorLink
 
 __all__ = ["Observed", "run_observing"]

@@ -13,7 +13,8 @@ from edgesbc.base.state_sockets import MEDIA_SOCKET
 from edgesbc.embedding import RunningEdge, serve_app
 from edgesbc.observe import logs
 from edgesbc.policy.model import Policy
-from edgesbc.processes.child_process import ChildArguments, child_main
+from edgesbc.processes.child_arguments import ChildArguments
+from edgesbc.processes.child_process import child_main
 from edgesbc.processes.media_link import MediaLink
 from edgesbc.processes.policy_memory import restored_policy, store_text, stored_text
 from edgesbc.processes.supervisor_link import SupervisorLink
@@ -45,6 +46,7 @@ async def run_signalling(arguments: ChildArguments, supervisor: SupervisorLink) 
         nursery.start_soon(app.containment.keep_running, "supervisor's end", end_when_told)
         app.on_started = lambda: supervisor.tell(ready=True)
         code = int(await run_until_drained(serve, orders))
+        supervisor.tell(code=code)  # which a supervisor that has not started this process learns in no other way
         nursery.cancel_scope.cancel()
     return code
 

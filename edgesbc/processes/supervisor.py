@@ -9,67 +9,28 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
-import attrs
 import trio
 
-from edgesbc.app import attach_kernel_relay, media_settings_of
 from edgesbc.base import limits
-from edgesbc.base.state_sockets import CONTROL_SOCKET, MEDIA_CONTROL_SOCKET, MEDIA_SOCKET
+from edgesbc.base.state_sockets import CONTROL_SOCKET
 from edgesbc.base.version import VERSION
 from edgesbc.control.lifecycle import EdgeStatus
-from edgesbc.control.protocol import Command, CommandRefused, ControlRequest
-from edgesbc.control.server import listening_control_socket, serve_control_on
+from edgesbc.control.server import locked_folder, serve_control_on
 from edgesbc.observe import logs
 from edgesbc.policy.model import Policy
-from edgesbc.processes.child_process import (
-    ChildArguments,
-    LogSettings,
-    StartedProcess,
-    logged_containment,
-    start_process,
-)
-from edgesbc.processes.packet_link import bind_link
-from edgesbc.processes.policy_memory import create_memory
+from edgesbc.processes.child_arguments import LogSettings
+from edgesbc.processes.child_process import logged_containment
+from edgesbc.processes.kept_process import KeptProcess
+from edgesbc.processes.layout import Layout
+from edgesbc.processes.succession import end_left, left_processes, open_lock, try_lock
 from edgesbc.processes.supervisor_link import JsonLink, statuses
-from edgesbc.transport.sockets import OpenedListener, open_listeners
+from edgesbc.processes.without_signalling import CommandsWithoutSignalling
 
 __all__ = ["Supervisor"]
-
-_AWAY = "signalling is being started; ask again in a moment"
-
-
-class _Child:
-    """One process: how it is started, and how it is."""
-
-    def __init__(self, name: str, module: str, arguments: ChildArguments, has_spare: bool = False) -> None:
-        self.name = name
-        self.module = module
-        self.arguments = arguments
-        self.has_spare = has_spare
-        """Whether another process is kept that takes its place when it ends: starting Python takes a second."""
-        self.spare: tuple[StartedProcess, socket.socket] | None = None
-        self.process: StartedProcess | None = None
-        self.link: JsonLink | None = None
-        self.state = "starting"
-        self.began = time.monotonic()
-        self.restarts = 0
-        self.was_ready = False
-
-    def enter(self, state: str) -> None:
-        self.state = state
-        self.began = time.monotonic()
-
-    @property
-    def row(self) -> dict[str, Any]:
-        pid = 0 if self.process is None else self.process.pid
-        return {
-            "name": self.name, "pid": pid, "state": self.state, "began": self.began, "restarts": self.restarts,
-        }  # fmt: skip
 
 
 class Supervisor:
@@ -81,7 +42,7 @@ class Supervisor:
         self._log = logs.lifecycle("supervisor")
         self._containment = logged_containment("supervisor")
         self._began = time.monotonic()
-        self._children: list[_Child] = []
+        self._children: list[KeptProcess] = []
         self._http_port = 0
         self._relays: list[dict[str, Any]] = []
         """The rows of relay processes, which media control starts."""
@@ -100,16 +61,28 @@ class Supervisor:
         state_dir = self._policy.edge.state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:
-            control = stack.enter_context(listening_control_socket(state_dir / CONTROL_SOCKET))
-            listeners = open_listeners(self._policy.listen)
-            for opened in listeners:
-                stack.callback(opened.close)
-            self._children = list(self._plan(stack, control, listeners))
+            stack.enter_context(locked_folder(state_dir / CONTROL_SOCKET))
+            lock = open_lock(state_dir)
+            stack.callback(os.close, lock)
+            left = await left_processes(state_dir, lock)
+            layout = Layout(self._policy, left)
+            if left:
+                names = " ".join(one.name for one in left if one not in layout.not_needed)
+                self._log.info("processes of an earlier run go on", processes=names)
+                if layout.in_force != self._policy.text:
+                    self._log.error("the policy file is not taken up: reload, or restart the edge")
+            for one in layout.not_needed:
+                await end_left(one)
+            if len(layout.not_needed) == len(left):
+                try_lock(lock)  # nobody has it any more
+            self._policy = layout.policy
+            self._children = list(layout.build(stack, lock, self._log_settings, self._log))
+            control = stack.enter_context(socket.socket(fileno=os.dup(self._signalling.arguments.control)))
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._obey_signals)
                 nursery.start_soon(self._containment.keep_running, "control", partial(self._answer, control, nursery))
                 for child in self._children:
-                    keep = partial(self._keep, child, nursery)
+                    keep = partial(self._keep, child)
                     nursery.start_soon(self._containment.keep_running, f"process {child.name}", keep)
                     if child.has_spare:
                         keep = partial(self._keep_spare, child)
@@ -120,59 +93,18 @@ class Supervisor:
         self._log.info("stopped")
         return self._code
 
-    def _plan(self, stack: ExitStack, control: socket.socket, listeners: list[OpenedListener]) -> Iterator[_Child]:
-        """The processes that there are to be, with the sockets that they inherit."""
-        policy, state_dir = self._policy, self._policy.edge.state_dir
-        started_with, in_force = create_memory(policy.text), create_memory(policy.text)
-        for descriptor in (started_with, in_force):
-            stack.callback(os.close, descriptor)
-        common = ChildArguments(-1, self._log_settings, str(state_dir))
-        if policy.media.engine == "builtin":
-            media = stack.enter_context(bind_link(state_dir / MEDIA_SOCKET))
-            stack.callback((state_dir / MEDIA_SOCKET).unlink, missing_ok=True)
-            of_media = stack.enter_context(listening_control_socket(state_dir / MEDIA_CONTROL_SOCKET, lock=False))
-            settings = media_settings_of(policy, relays=max(1, len(os.sched_getaffinity(0)) // 2))
-            kernel, reason = attach_kernel_relay(policy, settings)
-            self._log.info("kernel relay", devices=0 if kernel is None else len(kernel.maps.devices), reason=reason)
-            if kernel is not None:
-                stack.callback(kernel.close)
-            arguments = attrs.evolve(
-                common,
-                media=media.fileno(),
-                control=of_media.fileno(),
-                media_settings=settings,
-                kernel=None if kernel is None else kernel.maps,
-            )
-            yield _Child("media", "edgesbc.processes.media_control", arguments, has_spare=True)
-        pairs = tuple(
-            (opened.sock.fileno(), -1 if opened.untrusted is None else opened.untrusted.fileno())
-            for opened in listeners
-        )
-        arguments = attrs.evolve(
-            common,
-            policy_file=policy.file,
-            started_with=started_with,
-            in_force=in_force,
-            control=control.fileno(),
-            listeners=pairs,
-        )
-        yield _Child("signalling", "edgesbc.processes.signalling", arguments, has_spare=True)
-        if policy.observe.http is not None:
-            arguments = attrs.evolve(common, http=str(policy.observe.http))
-            yield _Child("observe", "edgesbc.processes.observing", arguments)
-
     @property
-    def _signalling(self) -> _Child:
+    def _signalling(self) -> KeptProcess:
         return next(child for child in self._children if child.name == "signalling")
 
     # --- processes ---------------------------------------------------------------------------------------
 
-    async def _keep(self, child: _Child, nursery: trio.Nursery) -> None:
+    async def _keep(self, child: KeptProcess) -> None:
         """Run a process, again and again, until the edge ends."""
         pause = 0.0
         while True:
             began = time.monotonic()
-            code = await self._run_once(child, nursery)
+            code = await self._run_once(child)
             if self._ending.is_set():
                 return
             if child.name == "signalling" and (self._terminating or code == 0):
@@ -191,47 +123,36 @@ class Supervisor:
                 await self._ending.wait()
                 return
 
-    async def _run_once(self, child: _Child, nursery: trio.Nursery) -> int:
+    async def _run_once(self, child: KeptProcess) -> int:
         """Run a process until its end. Returns the exit code, or minus the number of a signal."""
-        spare, child.spare = child.spare, None
         try:
-            process, sock = spare or self._start(child)
+            process, sock, waits = child.take()
         except OSError as error:
             self._log.error("a process cannot be started", process=child.name, error=str(error))
             return 1
-        with sock:
-            child.process = process
-            link = child.link = JsonLink(sock, partial(self._learn, child))
-            if spare is not None:
+        with closing(JsonLink(sock, partial(self._learn, child))) as link:
+            child.process, child.link, child.code = process, link, None
+            if waits:
                 link.tell(go=True)
             self._enter(child, "starting")
             try:
                 async with trio.open_nursery() as of_process:
                     of_process.start_soon(self._containment.keep_running, "process link", link.run)
                     code = await process.wait()
-                    of_process.cancel_scope.cancel()
+                    of_process.cancel_scope.deadline = (
+                        trio.current_time() + limits.PROCESS_END_SECONDS
+                    )  # its last words
             finally:
                 child.process = child.link = None
                 self._enter(child, "waiting")
-        return code
+        return code if child.code is None else child.code
 
-    def _start(self, child: _Child, spare: bool = False) -> tuple[StartedProcess, socket.socket]:
-        """Start a process; the socket is this end of its link. Raises ``OSError``."""
-        sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                arguments = attrs.evolve(child.arguments, link=theirs.fileno(), spare=spare)
-                return start_process(child.module, arguments), sock
-            except OSError:
-                sock.close()
-                raise
-
-    async def _keep_spare(self, child: _Child) -> None:
+    async def _keep_spare(self, child: KeptProcess) -> None:
         """Have a process wait that can take the place of ``child``, from when that has run for the first time."""
         while True:
             while child.spare is not None or child.state != "running":
                 await self._changed.wait()
-            spare = child.spare = self._start(child, spare=True)
+            spare = child.spare = child.start(spare=True)
             self._tell()
             try:
                 while child.spare is spare and not spare[0].has_ended:
@@ -243,9 +164,10 @@ class Supervisor:
                     spare[1].close()
                     spare[0].discard()
 
-    def _learn(self, child: _Child, told: dict[str, Any]) -> None:
+    def _learn(self, child: KeptProcess, told: dict[str, Any]) -> None:
         if "relays" in told:
             self._learn_relays(told["relays"])
+        child.code = told.get("code", child.code)
         if told.get("ready"):
             child.was_ready = True
             self._http_port = told.get("http_port", self._http_port)
@@ -268,7 +190,7 @@ class Supervisor:
             self._relays.append(row)
         self._tell()
 
-    def _enter(self, child: _Child, state: str) -> None:
+    def _enter(self, child: KeptProcess, state: str) -> None:
         child.enter(state)
         if child.name == "media" and state == "waiting":
             for row in self._relays:  # they end with it
@@ -352,7 +274,9 @@ class Supervisor:
             with trio.CancelScope() as answering:
                 cancel = partial(self._cancel_when_running, answering)
                 nursery.start_soon(self._containment.keep_running, "control", cancel)
-                await serve_control_on(control, _Commands(self._status, self._drain), self._containment, nursery)
+                await serve_control_on(
+                    control, CommandsWithoutSignalling(self._status, self._drain), self._containment, nursery
+                )
 
     async def _cancel_when_running(self, answering: trio.CancelScope) -> None:
         while self._signalling.state != "running":
@@ -382,27 +306,3 @@ class Supervisor:
             "not_ready": {"signalling": "is being started"},
             "processes": processes,
         }
-
-
-class _Commands(Mapping[str, Command]):
-    """``status``, ``metrics`` and ``drain``; every other command is refused for now."""
-
-    def __init__(self, status: Callable[[], EdgeStatus], drain: Callable[[], dict[str, Any]]) -> None:
-        self._table: dict[str, Command] = {
-            "status": lambda request: status(),
-            "metrics": lambda request: [],
-            "drain": lambda request: drain(),
-        }
-
-    def __getitem__(self, name: str) -> Command:
-        return self._table.get(name, _refuse)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._table)
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-
-def _refuse(request: ControlRequest) -> Any:
-    raise CommandRefused(_AWAY)

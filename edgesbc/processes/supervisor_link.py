@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -10,8 +12,11 @@ from typing import Any
 
 import trio
 
+from edgesbc.base import limits
 from edgesbc.control.lifecycle import ProcessStatus
+from edgesbc.processes.child_arguments import ChildArguments
 from edgesbc.processes.packet_link import PacketLink
+from edgesbc.processes.succession import next_supervisor
 
 __all__ = ["JsonLink", "SupervisorLink"]
 
@@ -20,10 +25,13 @@ class JsonLink:
     """Sends and receives JSON objects. ``receive`` gets each one that comes; anything else is ignored."""
 
     def __init__(self, sock: socket.socket, receive: Callable[[dict[str, Any]], None]) -> None:
+        self._take = receive
+        self._attach(sock)
+
+    def _attach(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._link = PacketLink(sock)
-        self._take = receive
 
     def tell(self, **values: Any) -> None:
         """Send one object. Raises nothing if the other end is gone."""
@@ -46,10 +54,20 @@ class JsonLink:
 
 
 class SupervisorLink(JsonLink):
-    """A process's link to its supervisor, which tells it of all processes, and what to do."""
+    """A process's link to its supervisor, which tells it of all processes, and what to do.
 
-    def __init__(self, sock: socket.socket) -> None:
+    When the supervisor is gone, the process goes on for ``limits.SUPERVISOR_AWAY_SECONDS``, and with the next one if
+    there is one by then.
+    """
+
+    def __init__(self, sock: socket.socket, name: str, arguments: ChildArguments) -> None:
         super().__init__(sock, self._learn)
+        self._name = name
+        self._arguments = arguments
+        self._terminated = -math.inf
+        """When SIGTERM came."""
+        self._told: dict[str, Any] = {}
+        """What the supervisor was told, for the next one."""
         self._processes: list[dict[str, Any]] = []
         self.ended = trio.Event()
         """Set when the process has to end: the supervisor has told it to, or is gone."""
@@ -58,10 +76,37 @@ class SupervisorLink(JsonLink):
         self.http_port = 0
         """Where the observing process serves HTTP; 0: nowhere, or not yet."""
 
+    def tell(self, **values: Any) -> None:
+        """Tell the supervisor, and the next one too."""
+        self._told |= values
+        super().tell(**values)
+
     async def run(self) -> None:
-        """Receive until the supervisor is gone."""
-        await super().run()
-        self.ended.set()
+        """Receive until the process has to end, from one supervisor after the other."""
+        while True:
+            await super().run()
+            if self.ended.is_set():
+                return
+            sock = await self._next_supervisor()
+            if sock is None:
+                self.ended.set()
+                return
+            self.close()
+            self._attach(sock)
+            super().tell(**self._told)
+
+    async def _next_supervisor(self) -> socket.socket | None:
+        """The link to the next supervisor, if there is one in time. Until then SIGTERM is for this process."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if time.monotonic() - self._terminated < limits.SUPERVISOR_SIGNAL_SECONDS:
+            return None
+        sock = await next_supervisor(self._name, self._arguments, self._processes)
+        signal.signal(signal.SIGTERM, self.receive_sigterm)
+        return sock
+
+    def receive_sigterm(self, number: int, frame: object) -> None:
+        """SIGTERM has come: it is for the supervisor, which gives orders, as long as there is one."""
+        self._terminated = time.monotonic()
 
     def _learn(self, told: dict[str, Any]) -> None:
         order = told.get("order")

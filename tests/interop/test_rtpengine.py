@@ -55,7 +55,8 @@ async def front(
         [listen("public", "udp", udp, "carriers"), listen("core", "udp", host_port(core, 0), "inside")],
         trunks=["127.0.0.1"],
         http=f"127.0.0.1:{http}",
-        edge=f'grace = 0\nplanes = "{planes}"',
+        edge="grace = 0",
+        planes=planes,
         media=f'engine = "rtpengine"\ntimeout = {silence}',
         more=tables,
     )

@@ -186,6 +186,47 @@ async def test_the_kernel_relays_audio_that_a_destination_echoes(tmp_path: Path,
         assert await outside.edge.metric("edgesbc_media_packets_total") == packets + 100
 
 
+@pytest.mark.skipif(bool(can_attach()), reason="takes root, and a kernel with eBPF")
+async def test_the_kernel_relays_on_while_the_supervisor_is_replaced(tmp_path: Path) -> None:
+    kernel, user = (f'edgesbc_media_path_total{{path="{path}"}}' for path in ("kernel", "user"))
+    async with (
+        called(tmp_path, "called", "127.0.0.11") as one,
+        front(tmp_path, one, media='kernel = "require"', planes="processes") as outside,
+        Ua(await UdpWire.open(peer=split_host_port(outside.udp))) as alice,
+        await Rtp.open() as audio,
+    ):
+        edge = outside.edge
+        calling = alice.dialog(f"sip:100@{outside.udp}")
+        await calling.send("INVITE", audio.sdp())
+        ok = await alice.response(200)
+        audio.aim(ok)
+        calling.learn(ok)
+        await calling.send("ACK")
+
+        async def echoed(packets: int) -> None:
+            for _ in range(packets):
+                sent = await audio.send()
+                assert await audio.receive() == sent
+
+        async def in_kernel() -> bool:
+            await echoed(1)
+            return await edge.metric(kernel) > 0
+
+        await until(in_kernel)
+        by_user = await edge.metric(user)
+        edge.signal(signal.SIGKILL)
+        await edge.ended()
+        await echoed(50)
+        assert await edge.metric(user) == by_user
+        async with edge_process(tmp_path, edge.file.read_text(), edge.http) as again:
+            await until(lambda: "processes of an earlier run go on" in (tmp_path / "edge.log").read_text())
+            await echoed(50)
+            assert await again.metric(user) == by_user
+            await calling.send("BYE")
+            await alice.response(200, "BYE")
+            await settled(again, answered=1)
+
+
 async def test_calls_over_ipv6_to_a_private_side_of_ipv4(tmp_path: Path) -> None:
     async with called(tmp_path, "called", "127.0.0.11") as one, front(tmp_path, one, host="::1") as outside:
         calls = await place(tmp_path, "caller", outside.udp, 5, 10, host="::1")

@@ -16,10 +16,11 @@ from support.command_line import edgesbc
 from support.running import CORE_UDP, EdgeProcess, edge_process, free_port, listen, policy_text, until
 from support.ua import Rtp, Ua, UdpWire, hang_up, set_up, talk
 
+from edgesbc.base import limits
 from edgesbc.control.client import NoAnswer, ask
 from edgesbc.control.protocol import CommandRefused, ControlRequest
 from edgesbc.policy.load import load_policy
-from edgesbc.processes.child_process import LogSettings
+from edgesbc.processes.child_arguments import LogSettings
 from edgesbc.processes.supervisor import Supervisor
 from edgesbc.sip.message import Response
 
@@ -77,6 +78,20 @@ class Processes:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    @asynccontextmanager
+    async def started_again(self, text: str = "") -> AsyncIterator[None]:
+        """`edgesbc run` once more, with the same policy or with ``text``."""
+        text = text or self.edge.file.read_text()
+        async with edge_process(self.folder, text, self.edge.http) as running:
+            self.edge = running
+
+            async def taken_over() -> bool:
+                return await self.running("supervisor") == running.process.pid
+
+            await until(taken_over)
+            await until(running.ready)
+            yield
+
     @property
     def log(self) -> str:
         return (self.folder / "edge.log").read_text()
@@ -114,8 +129,8 @@ class Audio:
         nursery.start_soon(self._receive, self.far)
         while self.going_on:
             for end in (self.near, self.far):
+                self.sent += 1  # before it arrives
                 await end.send()
-                self.sent += 1
             await trio.sleep(0.02)
 
     async def _receive(self, end: Rtp) -> None:
@@ -332,16 +347,115 @@ async def test_a_second_sigterm_ends_every_process_at_once(tmp_path: Path) -> No
         assert not any(map(alive, pids))
 
 
-async def test_processes_end_with_their_supervisor(tmp_path: Path) -> None:
+async def test_without_a_supervisor_processes_end_after_a_while(tmp_path: Path) -> None:
     async with processes(tmp_path) as edge:
-        pids = [
-            *[await edge.running(name) for name in NAMES],
-            await edge.spare("media"),
-            await edge.spare("signalling"),
-        ]
+        pids = await edge.every_process()
         edge.edge.signal(signal.SIGKILL)
         await edge.edge.ended()
         await until(lambda: not any(map(alive, pids)))
+
+
+async def test_a_signal_ends_processes_that_have_no_supervisor(tmp_path: Path) -> None:
+    """As a service manager sends it to what is left, whether they have noticed it or not."""
+    async with processes(tmp_path) as edge:
+        pids = await edge.every_process()
+        edge.edge.signal(signal.SIGKILL)
+        for pid in pids[1:]:
+            if alive(pid):
+                os.kill(pid, signal.SIGTERM)
+        await edge.edge.ended()
+        begin = trio.current_time()
+        await until(lambda: not any(map(alive, pids)))
+        assert trio.current_time() - begin < limits.SUPERVISOR_AWAY_SECONDS
+
+
+async def test_the_next_supervisor_goes_on_with_the_processes_of_one_that_was_killed(tmp_path: Path) -> None:
+    """Audio goes on without it, new calls too; another kill costs no packet either."""
+    async with AsyncExitStack() as stack:
+        edge = await stack.enter_async_context(processes(tmp_path))
+        ends = [
+            [await stack.enter_async_context(await Rtp.open(host)) for host in ("127.0.0.1", "127.0.0.11")]
+            for _ in range(CALLS + 2)
+        ]
+        supervisors = await stack.enter_async_context(AsyncExitStack())
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        calls = []
+        for near, far in ends[2:]:
+            calls.append((await set_up(edge.alice, edge.bob, edge.uri, near, far), Audio(near, far)))
+            await talk(near, far, 1)
+            nursery.start_soon(calls[-1][1].run, nursery)
+        pids = {name: await edge.running(name) for name in NAMES[1:]}
+        for number, (near, far) in enumerate(ends[:2]):
+            edge.edge.signal(signal.SIGKILL)
+            await edge.edge.ended()
+            (between, _) = await set_up(edge.alice, edge.bob, edge.uri, near, far)
+            await supervisors.enter_async_context(edge.started_again())
+            assert {name: await edge.running(name) for name in NAMES[1:]} == pids
+            await talk(near, far)
+            await hang_up(between, edge.bob)
+            assert (await edge.ask("status"))["calls"] == CALLS
+            await edge.edge.comes_to("edgesbc_media_sessions", CALLS, CALLS)
+            assert edge.log.count("processes of an earlier run go on") == number + 1
+        for _, audio in calls:
+            await audio.all_arrived()
+            assert audio.arrived == audio.sent
+        nursery.cancel_scope.cancel()
+        await starts_again_what_it_has_not_started(edge)
+        near, far = ends[2]
+        await talk(near, far)
+        for (calling, _), _ in calls:
+            await hang_up(calling, edge.bob)
+        edge.edge.signal(signal.SIGTERM)
+        assert await edge.edge.ended() == 0
+        await until(lambda: not any(map(alive, pids.values())))
+        assert not list((tmp_path / "state").glob("*.sock"))
+        assert "Traceback" not in edge.log
+
+
+async def starts_again_what_it_has_not_started(edge: Processes) -> None:
+    await edge.running("observe", but=await edge.kill("observe"))
+    await edge.running("media", but=await edge.kill("media"))
+    await edge.edge.comes_to("edgesbc_media_sessions", CALLS, CALLS)
+    edge.edge.signal(signal.SIGHUP)
+    await until(lambda: "policy reloaded" in edge.log)
+
+
+async def test_what_died_with_the_supervisor_is_started_anew(tmp_path: Path) -> None:
+    """And what does not answer is killed; here media control goes on."""
+    async with AsyncExitStack() as stack:
+        edge = await stack.enter_async_context(processes(tmp_path))
+        near = await stack.enter_async_context(await Rtp.open())
+        far = await stack.enter_async_context(await Rtp.open("127.0.0.11"))
+        calling, _ = await set_up(edge.alice, edge.bob, edge.uri, near, far)
+        await talk(near, far, 1)
+        media = await edge.running("media")
+        signalling, observe = await edge.running("signalling"), await edge.running("observe")
+        os.kill(observe, signal.SIGSTOP)
+        edge.edge.signal(signal.SIGKILL)
+        os.kill(signalling, signal.SIGKILL)
+        await edge.edge.ended()
+        await stack.enter_async_context(edge.started_again())
+        assert await edge.running("media") == media
+        await edge.running("signalling", but=signalling)
+        await edge.running("observe", but=observe)
+        assert not alive(observe)
+        await talk(near, far)
+        await hang_up(calling, edge.bob)
+        await edge.edge.comes_to("edgesbc_media_sessions", 0, 0)
+
+
+async def test_a_policy_that_was_edited_meanwhile_is_not_taken_up_by_halves(tmp_path: Path) -> None:
+    """Listeners are those of the processes that go on."""
+    async with AsyncExitStack() as stack:
+        edge = await stack.enter_async_context(processes(tmp_path))
+        signalling = await edge.running("signalling")
+        edge.edge.signal(signal.SIGKILL)
+        await edge.edge.ended()
+        text = edge.edge.file.read_text()
+        await stack.enter_async_context(edge.started_again(text.replace('"public-udp"', '"other"')))
+        assert await edge.running("signalling") == signalling
+        assert "the policy file is not taken up" in edge.log
+        assert "public-udp" in {one["name"] for one in (await edge.ask("status"))["listeners"]}
 
 
 async def test_modules_come_from_the_edge_and_not_from_the_working_directory(

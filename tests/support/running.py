@@ -192,7 +192,7 @@ async def edge_process(
     stderr: int = subprocess.STDOUT,
     namespace: str = "",
 ) -> AsyncIterator[EdgeProcess]:
-    """Run ``text`` until the end of the block, its log in ``edge.log``; stopped by its own process id.
+    """Run ``text`` until the end of the block, its log at the end of ``edge.log``; stopped by its own process id.
 
     ``program`` runs the command line. ``stderr`` is a descriptor to log to in the place of ``edge.log``. ``namespace``
     is the network namespace to run in.
@@ -200,7 +200,7 @@ async def edge_process(
     file = folder / "policy.toml"
     file.write_text(text)
     log = folder / "edge.log"
-    with log.open("wb") as stream:
+    with log.open("ab") as stream:
         command = [*run_in(namespace), *program, "run", str(file), *options]
         process = await trio.lowlevel.open_process(command, stdout=stream, stderr=stderr)
     edge = EdgeProcess(file, http, process, namespace)
@@ -216,7 +216,8 @@ async def edge_process(
 
 async def _answers(edge: EdgeProcess) -> bool:
     try:
-        return (await edge.get("/healthz"))[0] == 200
+        # The HTTP server may be another process, which answers before signalling runs.
+        return (await edge.get("/healthz"))[0] == 200 and "edgesbc_info{" in (await edge.get("/metrics"))[1]
     except (OSError, http.client.HTTPException):
         return False
 
