@@ -245,6 +245,26 @@ async def test_one_of_two_dies(tmp_path: Path, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("engine", [REAL, OURS])
+@needs("sipp")
+async def test_one_of_two_hangs(tmp_path: Path, engine: Engine) -> None:
+    """It says nothing, and no ICMP error says that it is gone: each call finds the other one, and it comes back."""
+    async with (
+        called(tmp_path, "called", "127.0.0.11") as callee,
+        engine(tmp_path) as one,
+        engine(tmp_path) as two,
+        front(tmp_path, callee.uri, [one.address, two.address]) as outside,
+    ):
+        await outside.edge.comes_to("edgesbc_rtpengine_commands_total", 2)  # both pings
+        one.process.send_signal(signal.SIGSTOP)
+        calls = await place(tmp_path, "caller", outside.udp, 10, 10)
+        assert calls.status == 0, calls.errors
+        await outside.edge.comes_to("edgesbc_rtpengine_up", 1, 1)
+        assert await outside.edge.ready()
+        one.process.send_signal(signal.SIGCONT)
+        await outside.edge.comes_to("edgesbc_rtpengine_up", 2, 2)
+
+
+@pytest.mark.parametrize("engine", [REAL, OURS])
 async def test_signalling_goes_on_without_any_rtpengine(tmp_path: Path, engine: Engine) -> None:
     async with (
         Ua(await UdpWire.open(host="127.0.0.12")) as bob,
