@@ -5,6 +5,8 @@ PREFIX ?=
 # Tests at a time: the cores, and not so many that the waits of real programs suffer.
 JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
 TIME   ?= 60
+# Whether `make install` compiles: auto (where there is a C compiler), yes (or fail) or no.
+COMPILE ?= auto
 SEEDS  ?= 1000
 
 BIN     := $(VENV)/bin
@@ -12,6 +14,8 @@ RUNTIME := $(VENV)/.runtime
 STAMP   := $(VENV)/.installed
 # The tests of what does no I/O, and of what can be machine code.
 UNIT    := $(addprefix tests/,base sip torture sdp screen dispatch inventory routing signalling streams)
+# What is tested once more as machine code.
+MACHINE := $(UNIT) $(addprefix tests/,media relay ng)
 PIP     := -m pip --quiet --disable-pip-version-check --no-input
 # Each worker takes whole files, so that a file's fixtures are made once.
 PYTEST   = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
@@ -36,10 +40,19 @@ define environment
 	fi
 endef
 
+# Runs command $(2), and says that it takes minutes, and every half minute that it is still at work, unless $(1) is no.
+define with_progress
+	@if [ "$(1)" = no ]; then $(2); exit $$?; fi; \
+	echo "Making machine code, which takes some minutes; COMPILE=no leaves it out."; \
+	( seconds=0; while sleep 30 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do seconds=$$((seconds + 30)); echo "  at work for $$seconds s"; done ) & \
+	clock=$$!; trap "kill $$clock" EXIT; trap 'exit 130' INT TERM; \
+	$(2)
+endef
+
 $(RUNTIME): requirements-runtime.lock pyproject.toml
 	$(call environment,$(VENV),--clear)
 	$(BIN)/python $(PIP) install --require-hashes -r requirements-runtime.lock
-	$(BIN)/python $(PIP) install --no-deps --editable .
+	EDGESBC_COMPILE=no $(BIN)/python $(PIP) install --no-deps --editable .
 	@touch $@
 
 $(STAMP): requirements.lock $(RUNTIME)
@@ -49,10 +62,12 @@ $(STAMP): requirements.lock $(RUNTIME)
 demo: $(RUNTIME)   ## calls over UDP, TCP, TLS and WSS, a flood, a dead PBX: the whole edge in under 90 s
 	$(BIN)/edgesbc demo
 
-install: $(if $(PREFIX),,$(RUNTIME)) ## the edge without developers' tools, into PREFIX (an environment of its own) or .venv
+install: $(if $(PREFIX),,$(RUNTIME)) ## the edge without developers' tools, into PREFIX (an environment of its own, compiled unless COMPILE=no) or .venv
 	$(if $(PREFIX),$(call environment,$(PREFIX)))
 	$(if $(PREFIX),$(PREFIX)/bin/python $(PIP) install --require-hashes -r requirements-runtime.lock)
-	$(if $(PREFIX),$(PREFIX)/bin/python $(PIP) install --no-deps --force-reinstall .)
+	$(if $(PREFIX),$(call with_progress,$(COMPILE),EDGESBC_COMPILE=$(COMPILE) $(PREFIX)/bin/python $(PIP) install --no-deps --force-reinstall .))
+	@$(or $(PREFIX),$(VENV))/bin/edgesbc --version
+	@$(if $(PREFIX),,echo "The sources of this clone are interpreted, until make compiled puts machine code beside them.")
 	@echo "$(abspath $(or $(PREFIX),$(VENV)))/bin/edgesbc ($$(du -sh $(or $(PREFIX),$(VENV)) | cut -f1))"
 
 check: $(STAMP)    ## for daily use, under 90 s: lint, types, the tests of the packages without I/O with fewer examples
@@ -78,9 +93,10 @@ test: lint peers   ## everything: lint, all tests, and every fuzz target for abo
 	$(BIN)/python -m fuzz.run --seconds 20 --repeatable --seed 1 || status=1; \
 	exit $$status
 
-slow: $(STAMP) compiled ## what make test leaves out: the tests of the packages without I/O once more, as machine code
+slow: $(STAMP) compiled ## what make test leaves out: the tests of what can be machine code, as machine code, and two minutes of soak
 	status=0; \
-	$(PYTEST) -q $(UNIT) || status=1; \
+	$(PYTEST) -q $(MACHINE) || status=1; \
+	$(MAKE) --no-print-directory soak TIME=120 || status=1; \
 	$(MAKE) --no-print-directory interpreted; \
 	exit $$status
 
@@ -105,7 +121,7 @@ toolchain:
 	|| { echo "machine code needs a C compiler and the headers of C and of Python; on Debian: apt-get install gcc libc6-dev python3-dev" >&2; exit 1; }
 
 compiled: toolchain $(RUNTIME) interpreted ## make machine code of the packages without I/O (needs a C compiler)
-	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/compiled .
+	$(call with_progress,yes,EDGESBC_COMPILE=yes $(BIN)/python $(PIP) wheel --no-deps --wheel-dir build/compiled .)
 	$(BIN)/python -m zipfile --extract build/compiled/*.whl build/compiled
 	cd build/compiled && find . -name '*.so' -exec cp --parents {} ../.. ';'
 	$(BIN)/edgesbc --version

@@ -542,8 +542,8 @@ def compiled_sources() -> set[Path]:
     """The modules of which ``make compiled`` makes machine code."""
     root = PACKAGE_ROOT.parent
     hook = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
-    compiled = {path for pattern in hook["mypyc"]["include"] for path in root.glob(pattern)}
-    return compiled - {path for path in compiled for pattern in hook["mypyc"]["exclude"] if path.match(pattern)}
+    compiled = {path for pattern in hook["custom"]["include"] for path in root.glob(pattern)}
+    return compiled - {path for path in compiled for pattern in hook["custom"]["exclude"] if path.match(pattern)}
 
 
 def test_no_module_with_fields_of_attrs_is_compiled() -> None:
@@ -551,6 +551,19 @@ def test_no_module_with_fields_of_attrs_is_compiled() -> None:
     compiled = compiled_sources()
     assert compiled
     assert [str(path) for path in compiled if "= attrs.field(" in path.read_text()] == []
+
+
+def test_a_name_in_compiled_code_has_exceptions_of_one_kind() -> None:
+    """mypyc gives a variable the type of its first ``except ... as``: another one in its place would be a TypeError."""
+    for path in compiled_sources():
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                kinds: dict[str, set[str]] = {}
+                for handler in ast.walk(function):
+                    if isinstance(handler, ast.ExceptHandler) and handler.name and handler.type:
+                        kinds.setdefault(handler.name, set()).add(ast.unparse(handler.type))
+                mixed = [name for name, types in kinds.items() if len(types) > 1]
+                assert not mixed, f"{path}: {function.name}: {', '.join(mixed)}"
 
 
 def test_what_looks_up_the_source_of_each_message_is_compiled() -> None:

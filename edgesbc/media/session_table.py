@@ -126,8 +126,8 @@ class SessionTable:
                 return self._restore(command, now)
         except WireError as error:
             return MediaError(error.status_hint, error.reason)
-        except NoPorts as error:
-            return MediaError(503, str(error))
+        except NoPorts as refusal:
+            return MediaError(503, str(refusal))
         if isinstance(command, Rollback):
             self._roll_back(command)
             return None

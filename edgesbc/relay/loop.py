@@ -102,8 +102,8 @@ class RelayLoop:
                     self._note_reports(channel, views[size])
                 try:
                     channel.forward(views[size])
-                except OSError as error:
-                    channel.forward_again(views[size], error)
+                except OSError as refusal:
+                    channel.forward_again(views[size], refusal)
             except Exception as error:  # noqa: BLE001 - the boundary between one packet and all others
                 taken += 1
                 channel.drop(INTERNAL)

@@ -279,9 +279,8 @@ def test_a_refused_reinvite_leaves_the_session_as_it_was():
     assert harness.facing(Zone.CORE, offered).rtp.send_to == Source(CALLEE, 4000)
 
 
-def test_the_table_is_bounded(monkeypatch):
-    monkeypatch.setattr(limits, "MEDIA_SESSIONS", 3)
-    harness = TableHarness()
+def test_the_table_is_bounded():
+    harness = TableHarness(max_sessions=3)
     for n in range(3):
         harness.ok(first_offer(session_id=f"c{n}"))
     harness.refused(first_offer(session_id="c4"), 503)

@@ -306,14 +306,16 @@ def test_rtcp_that_was_relayed_is_copied_to_media_control_one_packet_of_a_channe
     assert harness.told() == [(0, noted, rtcp(1)), (1, noted, rtcp(3))]
 
 
-def test_copies_of_rtcp_have_a_bound(harness, monkeypatch):
-    monkeypatch.setattr(limits, "RELAY_REPORTS", 1)
-    a, b, for_a, for_b = harness.call()
-    for sock, address in ((a, for_a), (b, for_b)):
-        sock.sendto(rtcp(1), address)
+def test_copies_of_rtcp_have_a_bound(harness):
+    a, _, for_a, _ = harness.call()
+    for _ in range(2):  # the first one is not from a known peer yet
+        a.sendto(rtcp(1), for_a)
         harness.loop.turn(0)
-        sock.sendto(rtcp(1), address)
-        harness.loop.turn(0)
+    (channel,) = [channel for channel in harness.loop._by_number.values() if channel.packets]
+    for number in range(2, limits.RELAY_REPORTS + 2):  # as if there were so many of them
+        channel.slot = number
+        harness.loop._note_reports(channel, memoryview(rtcp(1)))
+    channel.slot = 0
     harness.now += limits.RELAY_EVENT_SECONDS
     harness.loop.turn(0)
-    assert len([event for event in harness.told() if len(event) == 3]) == 1
+    assert len([event for event in harness.told() if len(event) == 3]) == limits.RELAY_REPORTS
