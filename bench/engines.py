@@ -183,4 +183,4 @@ def await_answer(engine: Process, addresses: Addresses) -> None:
             except (TimeoutError, ConnectionRefusedError):
                 return False
 
-        wait_until(answered, 15, f"an answer of {engine.name}")
+        wait_until(answered, 60, f"an answer of {engine.name}")
