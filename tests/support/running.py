@@ -223,13 +223,15 @@ async def _answers(edge: EdgeProcess) -> bool:
 
 
 async def end(process: trio.Process, seconds: float = 5.0) -> None:
-    """End a process that the test started: SIGTERM, and SIGKILL if it runs on for ``seconds``."""
+    """End a process that the test started: SIGTERM, a second one if it runs on for ``seconds``, and SIGKILL if it still
+    does. The processes of an edge end with the second, and go on for a while after a SIGKILL."""
     if process.poll() is not None:
         return
     with trio.CancelScope(shield=True):
-        process.send_signal(signal.SIGTERM)
-        with trio.move_on_after(seconds):
-            await process.wait()
-            return
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            with trio.move_on_after(seconds):
+                await process.wait()
+                return
         process.kill()
         await process.wait()
