@@ -175,7 +175,7 @@ def _soak(options: argparse.Namespace, results: dict[str, Any]) -> bool:
 def _soak_calls(options: argparse.Namespace, results: dict[str, Any]) -> bool:
     """Whether a call failed, or the edge has not let go of everything."""
     settings = CallSoakSettings(calls=50, seconds=20) if options.quick else CallSoakSettings()
-    settings = attrs.evolve(settings, **_given(options, seconds="seconds", flows="calls"))
+    settings = attrs.evolve(settings, **_given(options, seconds="seconds", calls="flows"))
     soak = results["call_soak"] = bench_call_soak(settings)
     return bool(soak["left"] or soak["failed"])
 

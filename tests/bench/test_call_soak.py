@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from bench import __main__ as bench_main
 from bench.call_soak import CallSoakSettings, bench_call_soak, growth_a_call
+from bench.process import BenchError
 from bench.report import render
 
 
@@ -43,3 +47,16 @@ def test_what_is_left_is_in_the_report() -> None:
     lines = render({"machine": {"cores": "2"}, "left_out": [], "call_soak": soak}).splitlines()
     assert "left: 4 ports" in lines
     assert "failed: 4: no packet came back" in lines
+
+
+def test_options_reach_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: list[CallSoakSettings] = []
+
+    def soak(given: CallSoakSettings) -> dict[str, Any]:
+        settings.append(given)
+        raise BenchError("not measured here")
+
+    monkeypatch.setattr(bench_main, "bench_call_soak", soak)
+    monkeypatch.setattr("sys.argv", ["bench", "call_soak", "--seconds", "120", "--flows", "7"])
+    assert bench_main.main() == 1
+    assert settings == [CallSoakSettings(calls=7, seconds=120)]
