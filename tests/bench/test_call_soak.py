@@ -14,7 +14,7 @@ from bench.report import render
 
 def test_the_edge_holds_nothing_of_calls_that_have_gone() -> None:
     life = {"least_life": 0.5, "most_life": 2.0}
-    settings = CallSoakSettings(10, 6, 2.0, **life, drain=7.0, settle=False, planes="tasks")
+    settings = CallSoakSettings(10, 6, 2.0, **life, drain=13.0, settle=False, planes="tasks")
     soak = bench_call_soak(settings)
     assert soak["failed"] == {}
     assert soak["left"] == {}
