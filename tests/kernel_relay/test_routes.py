@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.namespaces import address, inside, ip, namespaces, needs_namespaces, veth
+from support.three_hosts import eventually
 
 from edgesbc.kernel_relay.routes import DeviceRoute, NetworkDevice, RouteReader, RouteWatch
 
@@ -60,7 +61,7 @@ def test_changes_are_told(host: str, change: str) -> None:
         watch.drain()
         assert not watch.drain()
         ip("-n", host, *change.split())
-        assert watch.drain()
-        assert not watch.drain()
+        assert eventually(watch.drain)  # the kernel may tell of an address of IPv6 a moment later, and of its route
+        assert eventually(lambda: not watch.drain())
     finally:
         watch.close()
