@@ -74,6 +74,7 @@ async def edge_for(
     program: Sequence[str] = (sys.executable, "-m", "edgesbc"),
     options: Sequence[str] = (),
     ports: str = "20000-29998",
+    planes: str = "tasks",
     **more: Any,
 ) -> AsyncIterator[Edge]:
     """UDP and TCP on one port; who is not a trunk may call too."""
@@ -83,7 +84,9 @@ async def edge_for(
         listen("core", "udp", "127.0.0.2:0", "core-udp"),
     ]  # fmt: skip
     uris = [f"sip:{member.address}" for member in members]
-    text = policy_text(folder, uris, listeners, trunks=[TRUNK], http=f"127.0.0.1:{http}", open=["public"], ports=ports)
+    text = policy_text(
+        folder, uris, listeners, trunks=[TRUNK], http=f"127.0.0.1:{http}", open=["public"], ports=ports, planes=planes
+    )
     async with edge_process(folder, text, http, *options, program=program, **more) as process:
         yield Edge(process, public, folder)
 
@@ -117,6 +120,76 @@ async def test_54_silent_connections_leave_descriptors_for_calls(tmp_path: Path)
         assert await edge.process.metric("edgesbc_faults_total") == 0
         for sock in silent:
             sock.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_54_where_media_control_has_no_descriptors_nothing_else_suffers(tmp_path: Path) -> None:
+    """With processes each has its own: calls are refused for a while, and connections are accepted."""
+    program = limited(DESCRIPTORS, (sys.executable, "-m", "edgesbc"))
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        edge_for(tmp_path, [bob], program, planes="processes") as edge,
+        Ua(await UdpWire.open(TRUNK, peer=edge.public)) as alice,
+        await Rtp.open(TRUNK) as near,
+        await Rtp.open("127.0.0.11") as far,
+        AsyncExitStack() as stack,
+        trio.open_nursery() as nursery,
+    ):
+        talking, _ = await set_up(alice, bob, f"sip:100@{edge.public}", near, far)
+        nursery.start_soon(take_calls, bob)
+        live: list[Dialog] = []
+        while (status := await call(stack, edge, live)) == 200:
+            assert len(live) < DESCRIPTORS / 4
+        assert status == 503
+        assert len(live) > 10
+        await talk(near, far)
+        async with Ua(await StreamWire.open(edge.public, host=TRUNK)) as trunk:
+            await trunk.dialog(f"sip:{edge.public}").send("OPTIONS")
+            await trunk.response(200)
+        await edge.answers_http()
+        assert (await edge.command("bans list"))["bans"] == []
+        for dialog in live:
+            assert (await ask_for(dialog.ua, dialog, "BYE")).status == 200
+        await edge.calls_succeed()
+        await talk(near, far)
+        await talking.send("BYE")
+        await alice.response(200, "BYE")
+        states = [(one["state"], one["restarts"]) for one in (await edge.command("status"))["processes"]]
+        assert {restarts for _, restarts in states} == {0}
+        assert "Traceback" not in (tmp_path / "edge.log").read_text()
+        nursery.cancel_scope.cancel()
+
+
+async def test_54_where_signalling_has_no_descriptors_calls_and_audio_go_on(tmp_path: Path) -> None:
+    """Connections take them; those of the trunk are accepted again when these have ended."""
+    program = limited(DESCRIPTORS, (sys.executable, "-m", "edgesbc"))
+    async with (
+        Ua(await UdpWire.open("127.0.0.11"), "bob") as bob,
+        edge_for(tmp_path, [bob], program, planes="processes") as edge,
+        Ua(await UdpWire.open(TRUNK, peer=edge.public)) as alice,
+        await Rtp.open(TRUNK) as near,
+        await Rtp.open("127.0.0.11") as far,
+        trio.open_nursery() as nursery,
+    ):
+        talking, _ = await set_up(alice, bob, f"sip:100@{edge.public}", near, far)
+        nursery.start_soon(take_calls, bob)
+        silent = [socket.socket() for _ in range(400)]
+        for number, sock in enumerate(silent):
+            sock.bind((f"127.0.7.{1 + number // 20}", 0))
+            sock.settimeout(10)
+            await trio.to_thread.run_sync(sock.connect, tuple(edge.public))
+        await edge.process.comes_to('edgesbc_transport_total{event="connections"}', 300)
+        await edge.calls_succeed(8)
+        await talk(near, far)
+        for sock in silent:
+            sock.close()
+        async with Ua(await StreamWire.open(edge.public, host=TRUNK)) as trunk:
+            await trunk.dialog(f"sip:{edge.public}").send("OPTIONS")
+            await trunk.response(200)
+        await talking.send("BYE")
+        await alice.response(200, "BYE")
+        states = [(one["state"], one["restarts"]) for one in (await edge.command("status"))["processes"]]
+        assert {restarts for _, restarts in states} == {0}
         nursery.cancel_scope.cancel()
 
 
