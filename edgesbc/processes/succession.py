@@ -22,7 +22,7 @@ import trio
 from edgesbc.base import limits
 from edgesbc.base.state_sockets import PROCESSES_LOCK, SUPERVISOR_SOCKET
 from edgesbc.base.version import VERSION
-from edgesbc.processes.child_arguments import ChildArguments
+from edgesbc.processes.child_arguments import ChildArguments, LogSettings
 from edgesbc.processes.packet_link import bind_link, connect_link, is_same_user
 
 __all__ = ["LeftProcess", "end_left", "left_processes", "next_supervisor", "open_lock", "processes_left", "try_lock"]
@@ -73,7 +73,7 @@ class LeftProcess:
     pid: int
     version: str
     arguments: ChildArguments
-    """With the descriptors that it has handed back, which belong to the caller."""
+    """With the descriptors that it has handed back, which belong to the caller; without any for another version."""
     link: socket.socket
     restarts: int
 
@@ -134,7 +134,7 @@ async def _collected(listening: socket.socket, lock: int) -> dict[str, LeftProce
     while trio.current_time() < deadline:
         with trio.move_on_after(limits.SUPERVISOR_ASKED_SECONDS):
             await trio.lowlevel.wait_readable(listening)
-        with suppress(BlockingIOError, ValueError, KeyError, TypeError):
+        with suppress(BlockingIOError, ConnectionError, ValueError, KeyError, TypeError):
             one, processes = await _accepted(listening)
             if one.name in found:
                 _drop(one)
@@ -170,7 +170,7 @@ async def _accepted(listening: socket.socket) -> tuple[LeftProcess, list[dict[st
         if not is_same_user(sock) or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             raise ValueError("expected a process of this edge")
         told = json.loads(data)
-        arguments = ChildArguments.from_json(told["arguments"]).with_descriptors(descriptors)
+        arguments = _arguments(told, descriptors)
         rows = {row["name"]: row for row in told["processes"]}
         pid, _, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         restarts = rows.get(told["name"], {}).get("restarts", 0)
@@ -180,6 +180,15 @@ async def _accepted(listening: socket.socket) -> tuple[LeftProcess, list[dict[st
             os.close(descriptor)
         sock.close()
         raise
+
+
+def _arguments(told: dict[str, Any], descriptors: list[int]) -> ChildArguments:
+    """What the process hands back; nothing of another version, whose arguments may mean something else."""
+    if told["version"] == VERSION:
+        return ChildArguments.from_json(told["arguments"]).with_descriptors(descriptors)
+    while descriptors:
+        os.close(descriptors.pop())
+    return ChildArguments(-1, LogSettings(), "")
 
 
 async def end_left(one: LeftProcess) -> None:

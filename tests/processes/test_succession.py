@@ -116,6 +116,35 @@ async def test_anything_else_that_connects_is_no_process(tmp_path: Path, locked:
     close(left)
 
 
+async def test_a_process_of_another_version_is_found_whatever_it_was_started_with(tmp_path: Path, locked: int) -> None:
+    """So that it is ended: the edge could not start as long as it is there."""
+    message = {
+        "name": "media",
+        "version": "0.0.9",
+        "arguments": '{"link": 3, "of_another_version": []}',
+        "processes": [{"name": "media", "pid": os.getpid(), "restarts": 2}],
+    }
+    connected: list[socket.socket] = []
+
+    async def process() -> None:
+        while not connected:
+            try:
+                connected.append(await connect_link(tmp_path / SUPERVISOR_SOCKET))
+            except OSError:
+                await trio.sleep(0.001)
+        socket.send_fds(connected[0], [json.dumps(message).encode()], [copy(locked)])
+
+    own = open_lock(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process)
+        (one,) = left = await left_processes(tmp_path, own)
+    os.close(own)
+    assert (one.name, one.pid, one.version, one.restarts) == ("media", os.getpid(), "0.0.9", 2)
+    assert one.arguments.handed_on == []
+    close(left)
+    connected[0].close()
+
+
 async def test_without_processes_nothing_is_waited_for(tmp_path: Path) -> None:
     assert not processes_left(tmp_path)
     lock = open_lock(tmp_path)
